@@ -1,0 +1,1 @@
+"""Who may come in; pure tables, the clock is a parameter."""

@@ -1,0 +1,87 @@
+"""What admission means to its callers; must not do I/O or read a clock."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from tlsproxy.core.addresses import Network, Peer
+from tlsproxy.core.outcome import Reason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caps:
+    """The numbers that admission enforces; None means unlimited."""
+
+    total: int
+    per_address: int | None
+    rate_count: int | None
+    """New connections per address in ``rate_period_s``, as a token bucket's refill."""
+    rate_period_s: float
+    rate_burst: int
+    """The token bucket's size."""
+    unauthenticated: int | None
+    unauthenticated_per_address: int | None
+    allow: tuple[Network, ...]
+    """Exempt from every per-address number and from the un-authenticated caps; the total holds for all."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ticket:
+    """The right to be here, held by one connection until it is released."""
+
+    id: int
+    peer: Peer
+    owner: int
+    """The worker that serves the connection."""
+    is_exempt: bool
+    is_stressed: bool
+    """Whether the un-authenticated budget was nearly used up: logins get less time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Admitted:
+    """A connection that may come in."""
+
+    ticket: Ticket
+    evicted: Ticket | None = None
+    """The oldest un-authenticated connection, which has to go for this one; still to be released by its session."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refused:
+    """A connection that may not come in."""
+
+    reason: Reason
+    limit: str
+    """The number that was reached, for the person who reads the refusal: ``100`` or ``120 per 60 s``."""
+    may_be_told: bool
+    """On a TLS port: whether a handshake may be spent on telling the client why."""
+
+
+class Admission(Protocol):
+    """Who may come in; every method is exact and takes constant time."""
+
+    def admit(self, peer: Peer, owner: int, now: float) -> Admitted | Refused:
+        """Judge one accepted connection.
+
+        Args:
+            peer: Who connects.
+            owner: The worker that would serve it.
+            now: Monotonic seconds.
+        """
+        ...
+
+    def authenticated(self, ticket: Ticket) -> None:
+        """The connection logged in; it no longer counts as un-authenticated."""
+        ...
+
+    def release(self, ticket: Ticket) -> None:
+        """The connection ended; releasing twice is harmless."""
+        ...
+
+    def release_owner(self, owner: int) -> int:
+        """Release whatever a dead worker held; returns how many."""
+        ...
+
+    def change(self, caps: Caps) -> None:
+        """New numbers, from now on; who is here stays."""
+        ...

@@ -1,0 +1,1 @@
+"""How tlsproxy is told what to do."""

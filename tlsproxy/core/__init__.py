@@ -1,0 +1,1 @@
+"""Words that every floor above speaks; pure values, no I/O."""

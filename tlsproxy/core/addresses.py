@@ -1,0 +1,52 @@
+"""Client addresses: how they are written and what counts as one client; must not touch sockets."""
+
+import ipaddress
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from typing import Final
+
+# The subnet prefix of a link (RFC 4291 §2.5.1): one IPv6 client can use every address in it.
+_IPV6_CLIENT_PREFIX: Final = 64
+
+Network = IPv4Network | IPv6Network
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """The other end of an accepted connection."""
+
+    ip: IPv4Address | IPv6Address
+    """The address, with ::ffff:0:0/96 unfolded to IPv4 (RFC 4291 §2.5.5.2)."""
+    port: int
+
+    @property
+    def key(self) -> bytes:
+        """What counts as one client: 4 bytes for an IPv4 address, 8 for an IPv6 /64."""
+        return self.ip.packed[: _IPV6_CLIENT_PREFIX // 8]
+
+    def __str__(self) -> str:
+        """``192.0.2.1:49152`` or ``[2001:db8::1]:49152``."""
+        return f"{self.ip}:{self.port}" if self.ip.version == 4 else f"[{self.ip}]:{self.port}"
+
+
+def peer_from(host: str, port: int) -> Peer:
+    """Make a Peer of what ``accept`` returned.
+
+    Args:
+        host: A numeric address; an IPv6 zone (``%eth0``) is cut off.
+        port: The peer's port.
+
+    Returns:
+        The Peer, an IPv4-mapped address unfolded.
+
+    Raises:
+        ValueError: ``host`` is no numeric address.
+    """
+    ip = ipaddress.ip_address(host.partition("%")[0])
+    mapped = ip.ipv4_mapped if isinstance(ip, IPv6Address) else None
+    return Peer(mapped or ip, port)
+
+
+def is_within(ip: IPv4Address | IPv6Address, networks: tuple[Network, ...]) -> bool:
+    """Whether one of the networks holds the address."""
+    return any(ip in network for network in networks)

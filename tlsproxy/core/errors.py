@@ -1,0 +1,60 @@
+"""The one tree of errors that are ours; a peer's behaviour is never one of them.
+
+TlsProxyError
+├── ConfigError        the configuration is wrong; carries every mistake at once
+├── CertificateError   a certificate or key cannot be used
+├── BindError          a listening socket cannot be had
+└── BackendError       the backend cannot be reached or used; carries the Reason
+"""
+
+from dataclasses import dataclass
+
+from tlsproxy.core.outcome import Reason
+
+
+class TlsProxyError(Exception):
+    """Anything that tlsproxy itself raises."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mistake:
+    """One mistake in the configuration, told for the person who has to mend it."""
+
+    key: str
+    """The key's path, as ``listener[0].bind``; empty for the file as a whole."""
+    value: str
+    """The value found, shortened; empty where there is none to show."""
+    hint: str
+    """What is wrong and what would be right."""
+
+    def __str__(self) -> str:
+        """``key = value: hint`` on one line."""
+        found = f" = {self.value}" if self.value else ""
+        return f"{self.key}{found}: {self.hint}" if self.key else self.hint
+
+
+class ConfigError(TlsProxyError):
+    """The configuration cannot be used."""
+
+    def __init__(self, mistakes: list[Mistake]) -> None:
+        """Take every mistake that was found, in the order of the file."""
+        super().__init__("\n".join(map(str, mistakes)))
+        self.mistakes = mistakes
+
+
+class CertificateError(TlsProxyError):
+    """A certificate or its key cannot be used; the text says why and names the file."""
+
+
+class BindError(TlsProxyError):
+    """A listening socket cannot be had; the text names the address and the way out."""
+
+
+class BackendError(TlsProxyError):
+    """The backend cannot be reached or used."""
+
+    def __init__(self, reason: Reason, detail: str) -> None:
+        """Take the reason for the log and the client, and a detail for the log alone."""
+        super().__init__(detail)
+        self.reason = reason
+        self.detail = detail

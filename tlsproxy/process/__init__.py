@@ -1,0 +1,1 @@
+"""The running program: sockets, door, worker, signals, reload."""

@@ -1,0 +1,1 @@
+"""Mail dialogues without I/O, clock or log: bytes in, actions out."""

@@ -1,0 +1,1 @@
+"""The story of a connection, told in order."""
