@@ -26,7 +26,7 @@ class Peer:
 
     def __str__(self) -> str:
         """``192.0.2.1:49152`` or ``[2001:db8::1]:49152``."""
-        return f"{self.ip}:{self.port}" if self.ip.version == 4 else f"[{self.ip}]:{self.port}"
+        return f"{self.ip}:{self.port}" if isinstance(self.ip, IPv4Address) else f"[{self.ip}]:{self.port}"
 
 
 def peer_from(host: str, port: int) -> Peer:

@@ -24,6 +24,6 @@ class Event(StrEnum):
     SESSION_BROKEN = "session.broken"
     LOGIN_FAILED = "login.failed"
     LOGIN_SUCCEEDED = "login.succeeded"
-    PASSWORD_EXPOSED = "password.exposed"
+    PASSWORD_EXPOSED = "password.exposed"  # noqa: S105 - an event, not a password
     STARTTLS_INJECTION = "starttls.injection"
     LOG_DROPPED = "log.dropped"

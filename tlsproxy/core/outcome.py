@@ -25,6 +25,7 @@ class Reason(StrEnum):
     CLIENT_CLOSED = "client_closed"
     CLIENT_RESET = "client_reset"
     CLIENT_TIMED_OUT = "client_timed_out"  # the kernel's keepalive gave the client up
+    CLIENT_TLS_BROKEN = "client_tls_broken"  # bytes after the handshake that are no TLS
     LOGGED_OUT = "logged_out"  # LOGOUT or QUIT before login
     NOT_MAIL = "not_mail"  # first line is no command of the protocol
     BAD_COMMANDS = "bad_commands"
@@ -42,7 +43,6 @@ class Reason(StrEnum):
     ALPN_MISMATCH = "alpn_mismatch"
     HANDSHAKE_FAILED = "handshake_failed"
     HANDSHAKE_TIMEOUT = "handshake_timeout"
-    NO_CERTIFICATE = "no_certificate"  # we have none that can be used
     # Time.
     LOGIN_TIMEOUT = "login_timeout"
     IDLE_TIMEOUT = "idle_timeout"
@@ -66,25 +66,28 @@ class Reason(StrEnum):
     INTERNAL_ERROR = "internal_error"
 
 
-_BY_PROXY: Final = frozenset({
-    Reason.TOTAL_FULL,
-    Reason.ADDRESS_FULL,
-    Reason.RATE_EXCEEDED,
-    Reason.UNAUTHENTICATED_FULL,
-    Reason.UNAUTHENTICATED_ADDRESS_FULL,
-    Reason.NO_CERTIFICATE,
-    Reason.SHUTDOWN,
-    Reason.INTERNAL_ERROR,
-})
-_WARNINGS: Final = frozenset({
-    Reason.TOTAL_FULL,
-    Reason.ADDRESS_FULL,
-    Reason.UNAUTHENTICATED_ADDRESS_FULL,
-    Reason.UNAUTHENTICATED_FULL,
-    Reason.PASSWORDS_EXPOSED,
-    Reason.STARTTLS_INJECTION,
-})
-_ERRORS: Final = frozenset({Reason.INTERNAL_ERROR, Reason.NO_CERTIFICATE})
+_BY_PROXY: Final = frozenset(
+    {
+        Reason.TOTAL_FULL,
+        Reason.ADDRESS_FULL,
+        Reason.RATE_EXCEEDED,
+        Reason.UNAUTHENTICATED_FULL,
+        Reason.UNAUTHENTICATED_ADDRESS_FULL,
+        Reason.SHUTDOWN,
+        Reason.INTERNAL_ERROR,
+    }
+)
+_WARNINGS: Final = frozenset(
+    {
+        Reason.TOTAL_FULL,
+        Reason.ADDRESS_FULL,
+        Reason.UNAUTHENTICATED_ADDRESS_FULL,
+        Reason.UNAUTHENTICATED_FULL,
+        Reason.PASSWORDS_EXPOSED,
+        Reason.STARTTLS_INJECTION,
+    }
+)
+_ERRORS: Final = frozenset({Reason.INTERNAL_ERROR})
 # An old server ends a session this way every day; the other backend_* reasons ask for a look.
 _BACKEND_ROUTINE: Final = frozenset({Reason.BACKEND_CLOSED})
 
