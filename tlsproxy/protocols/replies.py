@@ -43,7 +43,6 @@ _REFUSALS: Final[dict[Reason, Refusal]] = {
     Reason.BACKEND_PREAUTH: Refusal("SERVERBUG", "SYS/PERM", "The mail server is set up wrongly"),
     Reason.BACKEND_REFUSED: Refusal(*_TEMPORARY, "The mail server takes no connection now, try again later"),
     Reason.BACKEND_TLS_FAILED: Refusal("SERVERBUG", "SYS/PERM", "The mail server cannot be reached safely"),
-    Reason.NO_CERTIFICATE: Refusal("SERVERBUG", "SYS/PERM", "TLS is not available because of a fault here"),
     Reason.LOGIN_TIMEOUT: Refusal("", "", "Disconnected for inactivity."),
     Reason.IDLE_TIMEOUT: Refusal("", "", "Disconnected for inactivity."),
     Reason.SHUTDOWN: Refusal(*_TEMPORARY, "Server restarting"),

@@ -1,0 +1,224 @@
+"""Between TLS and authenticated: only whole, well-formed commands reach the backend; must not keep a password."""
+
+from collections.abc import Sequence
+from typing import Final, assert_never
+
+from tlsproxy.core.outcome import Reason
+from tlsproxy.protocols.base import (
+    DialogueLimits,
+    Hangup,
+    LoggedIn,
+    LoginAction,
+    LoginFailed,
+    ToBackend,
+    ToClient,
+)
+from tlsproxy.protocols.imap.arguments import AuthenticateArguments, LoginArguments
+from tlsproxy.protocols.imap.capabilities import filter_capabilities, shown_capabilities
+from tlsproxy.protocols.imap.client_side import ClientSide, farewell
+from tlsproxy.protocols.imap.command import OpenCommand
+from tlsproxy.protocols.imap.responses import (
+    CONTINUATION,
+    UNTAGGED,
+    Passing,
+    Response,
+    ResponseReader,
+    is_about_credentials,
+    unfit_greeting,
+    with_failure_code,
+)
+from tlsproxy.protocols.imap.syntax import CRLF
+from tlsproxy.protocols.replies import coded, imap_parting, refusal
+
+# A tagged NO without a code looks like a wrong password (RFC 5530 §3).
+_BLAMELESS_CODE: Final = "UNAVAILABLE"
+
+
+class ImapLogin:
+    """The dialogue from the end of the client's handshake to the backend's yes.
+
+    One command is under way at a time; what the client says meanwhile waits.
+    """
+
+    __slots__ = (
+        "_client",
+        "_failures",
+        "_has_parted",
+        "_is_over",
+        "_limits",
+        "_passes_greeting",
+        "_reader",
+        "is_greeted",
+    )
+
+    def __init__(self, limits: DialogueLimits, greeting_passes: bool) -> None:  # noqa: FBT001 - MailProtocol.make_login
+        self._limits = limits
+        self._passes_greeting = greeting_passes
+        self.is_greeted = False
+        """Whether the backend's greeting is complete."""
+        self._reader = ResponseReader()
+        self._client = ClientSide(limits)
+        self._failures = 0
+        self._is_over = False
+        self._has_parted = False
+        """Whether the client has been told goodbye, or is no longer ours to tell."""
+
+    @property
+    def wants_client(self) -> bool:
+        """Whether client bytes are useful now."""
+        return self._is_clients_turn or not (self.is_greeted or self._is_over)
+
+    @property
+    def _is_clients_turn(self) -> bool:
+        # Never inside a response, where an answer of ours would cut it in two.
+        return self.is_greeted and self._client.is_awaited and not self._reader.is_inside and not self._is_over
+
+    def from_client(self, data: bytes) -> Sequence[LoginAction]:
+        """Take bytes from the client, in any split; kept until the backend has greeted."""
+        if self._is_over:
+            return []
+        self._client.intake.feed(data)
+        actions = self._hear_client()
+        # Bytes beyond the total are lost, so nothing may come of those before them that waits.
+        if self._client.intake.is_exceeded and not self._is_over:
+            end = farewell(Reason.TOO_MUCH_BEFORE_LOGIN)
+            actions += self._noted(end[-1:] if self._reader.is_inside else end)
+        return actions
+
+    def from_backend(self, data: bytes) -> Sequence[LoginAction]:
+        """Take bytes from the backend, in any split."""
+        actions: list[LoginAction] = []
+        if self._is_over:
+            return actions
+        self._reader.feed(data)
+        while not self._is_over and (part := self._reader.read()) is not None:
+            actions += self._hear_backend(part)
+            actions += self._hear_client()
+        return actions
+
+    def try_again(self) -> bool:
+        """Make ready for a new backend connection; False if the old one took a command or half a response with it."""
+        if self._is_over or self._client.is_sent or self._reader.is_inside:
+            return False
+        self._passes_greeting = self._passes_greeting and not self.is_greeted
+        self.is_greeted = False
+        self._reader = ResponseReader()
+        self._client.capabilities = frozenset()
+        return True
+
+    def parting(self, reason: Reason, why: str) -> bytes:
+        """A tagged NO for the command that waits, if one does, and an untagged BYE (RFC 3501 §7.1.5)."""
+        if self._reader.is_inside or (self._has_parted and self._is_over):
+            return b""
+        bye = b"" if self._has_parted else imap_parting(reason, why)
+        command = self._client.command
+        tag = command.tag if command else self._client.intake.waiting_tag()
+        is_greeting_due = self._passes_greeting and not self.is_greeted
+        if tag is None or is_greeting_due:
+            return bye
+        return tag + b" NO " + coded(refusal(reason).imap_code or _BLAMELESS_CODE, why) + CRLF + bye
+
+    def _hear_client(self) -> list[LoginAction]:
+        actions: list[LoginAction] = []
+        while self._is_clients_turn and (more := self._client.step()) is not None:
+            actions += self._noted(more)
+        return actions
+
+    def _hear_backend(self, part: Response | Passing | Reason) -> list[LoginAction]:
+        match part:
+            case Reason():
+                return self._fail(part)
+            case Passing(data=data):
+                return [ToClient(data)]
+            case Response():
+                self._client.capabilities |= shown_capabilities(part.line)
+                return self._hear_response(part) if self.is_greeted else self._hear_greeting(part)
+        assert_never(part)
+
+    def _hear_greeting(self, response: Response) -> list[LoginAction]:
+        match unfit_greeting(response):
+            case None:
+                self.is_greeted = True
+                return [_passed(response)] if self._passes_greeting else []
+            case Reason.BACKEND_REFUSED:
+                self._has_parted = True
+                return [_passed(response), *self._fail(Reason.BACKEND_REFUSED)]
+            case reason:
+                return self._fail(reason)
+
+    def _hear_response(self, response: Response) -> list[LoginAction]:
+        command = self._client.command
+        match response:
+            case Response(tag=tag) if tag == UNTAGGED:
+                return self._hear_untagged(response)
+            case Response(tag=tag) if tag == CONTINUATION:
+                return [_passed(response)] if self._client.continued() else self._fail(Reason.BACKEND_GARBAGE)
+            case Response(tag=tag, condition=b"OK" | b"NO" | b"BAD") if command and tag == command.tag:
+                return self._hear_answer(response, command)
+            case _:
+                return self._fail(Reason.BACKEND_GARBAGE)
+
+    def _hear_untagged(self, response: Response) -> list[LoginAction]:
+        if response.condition == b"PREAUTH":
+            return self._fail(Reason.BACKEND_PREAUTH)
+        self._has_parted = self._has_parted or response.condition == b"BYE"
+        return [_passed(response)]
+
+    def _hear_answer(self, response: Response, command: OpenCommand) -> list[LoginAction]:
+        if not self._client.may_be_answered(response.condition):
+            return self._fail(Reason.BACKEND_GARBAGE)
+        is_cancelled = self._client.is_cancelled
+        self._client.end()
+        match command.arguments:
+            case (LoginArguments() | AuthenticateArguments()) as login:
+                return self._judge(response, login, is_cancelled=is_cancelled)
+            case _ if command.name == b"LOGOUT":
+                self._is_over = self._has_parted = True
+                return [_passed(response), Hangup(Reason.LOGGED_OUT)]
+            case _:
+                return [_passed(response)]
+
+    def _judge(
+        self, response: Response, login: LoginArguments | AuthenticateArguments, *, is_cancelled: bool
+    ) -> list[LoginAction]:
+        mechanism = login.mechanism.decode("ascii")
+        match response.condition:
+            case b"OK":
+                return [_passed(response), LoggedIn(user=login.user, mechanism=mechanism), *self._let_go()]
+            case _ if is_cancelled:
+                return [_passed(response)]
+            case b"NO":
+                is_credential = is_about_credentials(response)
+                failed = LoginFailed(user=login.user, mechanism=mechanism, is_credential=is_credential)
+                answer = filter_capabilities(with_failure_code(response)) + CRLF
+                return [ToClient(answer), failed, *self._count_failure(is_credential)]
+            case _:
+                return [_passed(response), *self._noted(self._client.count_bad())]
+
+    def _let_go(self) -> list[LoginAction]:
+        """The first bytes of the relay: what either side said behind the login."""
+        self._is_over = self._has_parted = True
+        heard, waiting = self._reader.rest(), self._client.intake.take(len(self._client.intake))
+        to_client: list[LoginAction] = [ToClient(heard)] if heard else []
+        to_backend: list[LoginAction] = [ToBackend(waiting)] if waiting else []
+        return to_client + to_backend
+
+    def _count_failure(self, is_credential: bool) -> list[LoginAction]:  # noqa: FBT001 - a fact to add up
+        self._failures += is_credential
+        is_enough = is_credential and self._failures >= self._limits.failed_logins
+        return self._noted(farewell(Reason.LOGIN_FAILURES)) if is_enough else []
+
+    def _noted(self, actions: list[LoginAction]) -> list[LoginAction]:
+        """Take note of a goodbye that the client's half has said."""
+        if any(isinstance(action, Hangup) for action in actions):
+            self._is_over = self._has_parted = True
+        return actions
+
+    def _fail(self, reason: Reason) -> list[LoginAction]:
+        """End because of the backend; what the client is owed is for ``parting``."""
+        self._is_over = True
+        return [Hangup(reason)]
+
+
+def _passed(response: Response) -> ToClient:
+    return ToClient(filter_capabilities(response.line) + CRLF)
