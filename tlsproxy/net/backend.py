@@ -1,0 +1,167 @@
+"""The way to the old server: its addresses, connect deadline and TLS; never retries by itself."""
+
+import asyncio
+import errno
+import os
+import socket
+from dataclasses import dataclass
+from typing import Final
+
+from tlsproxy.config.model import BackendConfig, TcpAddress, UnixAddress
+from tlsproxy.core.errors import BackendError
+from tlsproxy.core.outcome import Reason
+from tlsproxy.net.endpoint import Endpoint, PeerLostError, keep_alive
+from tlsproxy.net.plane import WRITE, Plane, ready_for
+from tlsproxy.net.tls.contexts import backend_context
+from tlsproxy.net.tls.endpoint import TlsEndpoint
+from tlsproxy.net.tls.handshake import HandshakeError, connect_tls
+
+_NAME_CACHE_S: Final = 30.0  # a failover by DNS is noticed within this; a look-up for each session would cost a thread
+
+SocketAddress = tuple[str, int] | tuple[str, int, int, int] | str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """One address of the backend, ready for ``connect``."""
+
+    family: socket.AddressFamily
+    address: SocketAddress
+
+    def __str__(self) -> str:
+        """``192.0.2.1:143``, ``[2001:db8::1]:143`` or the path."""
+        if isinstance(self.address, str):
+            return self.address
+        host, port = self.address[:2]
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+class Backend:
+    """One backend of the configuration."""
+
+    def __init__(self, name: str, config: BackendConfig, *, connect_timeout_s: float, keepalive_s: float) -> None:
+        """Prepare the way.
+
+        Raises:
+            OSError: The CA file cannot be used.
+        """
+        self.name = name
+        self.config = config
+        self.answer_timeout_s = connect_timeout_s
+        self._keepalive_s = keepalive_s
+        self._context = backend_context(config)
+        self._candidates: list[Candidate] = []
+        self._candidates_until = 0.0
+
+    @property
+    def wants_upgrade(self) -> bool:
+        """Whether TLS starts with a command (RFC 3207's way), not with the first byte."""
+        return self.config.tls == "starttls"
+
+    @property
+    def wants_tls(self) -> bool:
+        """Whether TLS starts with the first byte."""
+        return self.config.tls == "implicit"
+
+    async def connect(self, plane: Plane) -> tuple[Endpoint, Candidate]:
+        """Connect in plaintext to the first address that answers; all of it under one deadline.
+
+        Returns:
+            The endpoint, and the address that answered.
+
+        Raises:
+            BackendError: BACKEND_DOWN or BACKEND_TIMEOUT; the detail names each address and what it said.
+        """
+        told: list[str] = []
+        try:
+            async with asyncio.timeout(self.answer_timeout_s) as deadline:
+                candidates = await self._resolve()
+                for number, candidate in enumerate(candidates):
+                    try:
+                        share = _share_of(deadline, len(candidates) - number)
+                        return await self._try(plane, candidate, share), candidate
+                    except (OSError, TimeoutError) as error:
+                        told.append(f"{candidate}: {_why(error)}")
+        except TimeoutError as error:
+            told.append("no answer within the deadline")
+            raise BackendError(Reason.BACKEND_TIMEOUT, "; ".join(told)) from error
+        except socket.gaierror as error:
+            raise BackendError(Reason.BACKEND_DOWN, f"{self.config.address}: {error.strerror}") from error
+        is_silent = all(line.endswith(_why(TimeoutError())) for line in told)
+        raise BackendError(Reason.BACKEND_TIMEOUT if is_silent else Reason.BACKEND_DOWN, "; ".join(told))
+
+    async def secure(self, endpoint: Endpoint) -> TlsEndpoint:
+        """Put TLS on a connection.
+
+        Raises:
+            BackendError: BACKEND_TLS_FAILED; the detail says why.
+        """
+        counts = endpoint.bytes_in, endpoint.bytes_out
+        try:
+            async with asyncio.timeout(self.answer_timeout_s):
+                secured = await connect_tls(endpoint.plane, endpoint.detach(), self._context, self._server_name())
+        except HandshakeError as error:
+            raise BackendError(Reason.BACKEND_TLS_FAILED, error.detail) from error
+        except TimeoutError as error:
+            raise BackendError(Reason.BACKEND_TLS_FAILED, "no TLS handshake within the deadline") from error
+        except PeerLostError as error:
+            raise BackendError(Reason.BACKEND_TLS_FAILED, f"{error.ending} during the TLS handshake") from error
+        secured.bytes_in, secured.bytes_out = counts
+        return secured
+
+    async def _try(self, plane: Plane, candidate: Candidate, share_s: float) -> Endpoint:
+        sock = socket.socket(candidate.family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+        try:
+            async with asyncio.timeout(share_s):
+                await _connect(plane, sock, candidate.address)
+            if candidate.family != socket.AF_UNIX:
+                keep_alive(sock, self._keepalive_s)
+        except BaseException:
+            sock.close()
+            raise
+        return Endpoint(plane, sock)
+
+    async def _resolve(self) -> list[Candidate]:
+        match self.config.address:
+            case UnixAddress(path=path):
+                return [Candidate(family=socket.AF_UNIX, address=str(path))]
+            case TcpAddress(host=host, port=port):
+                loop = asyncio.get_running_loop()
+                if loop.time() >= self._candidates_until:
+                    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+                    self._candidates = [Candidate(family=f[0], address=_checked(f[4])) for f in found]
+                    self._candidates_until = loop.time() + _NAME_CACHE_S
+                return self._candidates
+
+    def _server_name(self) -> str | None:
+        if self.config.server_name is not None:
+            return self.config.server_name
+        return self.config.address.host if isinstance(self.config.address, TcpAddress) else None
+
+
+def _checked(address: tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]) -> SocketAddress:
+    # typeshed's third form is that of a Python built without IPv6, for an IPv6 address; there is no such candidate.
+    host, port = address[:2]
+    return (str(host), int(port), *address[2:])
+
+
+async def _connect(plane: Plane, sock: socket.socket, address: SocketAddress) -> None:
+    code = sock.connect_ex(address)
+    if code == errno.EINPROGRESS:
+        await ready_for(plane, sock.fileno(), WRITE)
+        code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    if code:
+        raise OSError(code, os.strerror(code))
+
+
+def _share_of(deadline: asyncio.Timeout, candidates_left: int) -> float:
+    """An equal share of what is left, so that one dead address does not use up the time of the living."""
+    until = deadline.when()
+    left = until - asyncio.get_running_loop().time() if until is not None else 0.0
+    return left / candidates_left
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, TimeoutError) and not error.args:
+        return "no answer"
+    return error.strerror or str(error) if isinstance(error, OSError) else str(error)

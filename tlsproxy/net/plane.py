@@ -1,0 +1,123 @@
+"""The data plane under the sessions: descriptors watched, one shared buffer; knows neither TLS nor mail.
+
+Two planes do the same: ``LoopPlane`` on any asyncio loop's ``add_reader``/``add_writer`` (and so on uvloop), and
+``net.selector.EpollPlane``, which is the selector of its own asyncio loop and calls watchers straight from epoll.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Final, Protocol
+
+# The numbers of EPOLLIN and EPOLLOUT, so that the epoll plane passes its events on untouched.
+READ: Final = 1
+WRITE: Final = 4
+
+# 256 KiB: measured 10 % faster for downloads than 64 KiB; one for the whole process, not one a connection.
+BUFFER_BYTES: Final = 256 * 1024
+
+
+class Watcher(Protocol):
+    """Whoever is called when a descriptor is ready."""
+
+    def ready(self, events: int) -> bool:
+        """Act on READ, WRITE or both; any other bit is an error that the next read or write will name.
+
+        Returns:
+            True if nothing was handed to asyncio (no future, no callback): the plane may go on without it.
+        """
+        ...
+
+    def broken(self, error: Exception) -> None:
+        """``ready`` raised: a bug of ours that must end this connection and no other."""
+        ...
+
+
+class Plane(Protocol):
+    """Watches descriptors for their watchers."""
+
+    @property
+    def buffer(self) -> memoryview:
+        """The shared buffer; what a read puts there is consumed before the watcher returns."""
+        ...
+
+    def watch(self, fd: int, watcher: Watcher, events: int) -> None:
+        """Call ``watcher.ready`` when one of the events is there, level-triggered; 0 stops watching.
+
+        A descriptor that wants nothing is not watched at all: epoll would report its hang-up without end.
+        """
+        ...
+
+
+class LoopPlane:
+    """A plane on an asyncio loop's own readers and writers."""
+
+    __slots__ = ("_buffer", "_loop", "_watched")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._buffer = memoryview(bytearray(BUFFER_BYTES))
+        self._watched: dict[int, tuple[Watcher, int]] = {}
+
+    @property
+    def buffer(self) -> memoryview:
+        """See Plane."""
+        return self._buffer
+
+    def watch(self, fd: int, watcher: Watcher, events: int) -> None:
+        """See Plane."""
+        old_watcher, old_events = self._watched.pop(fd, (None, 0))
+        if old_watcher is not watcher:
+            self._drop(fd, old_events)
+            old_events = 0
+        self._drop(fd, old_events & ~events)
+        if events & ~old_events & READ:
+            self._loop.add_reader(fd, _call, watcher, READ)
+        if events & ~old_events & WRITE:
+            self._loop.add_writer(fd, _call, watcher, WRITE)
+        if events:
+            self._watched[fd] = (watcher, events)
+
+    def _drop(self, fd: int, events: int) -> None:
+        if events & READ:
+            self._loop.remove_reader(fd)
+        if events & WRITE:
+            self._loop.remove_writer(fd)
+
+
+def _call(watcher: Watcher, events: int) -> None:
+    try:
+        watcher.ready(events)
+    except Exception as error:  # noqa: BLE001 - a callback ends here; the session logs it
+        watcher.broken(error)
+
+
+class _Once:
+    """A watcher that wakes one waiting coroutine."""
+
+    __slots__ = ("_future",)
+
+    def __init__(self, future: asyncio.Future[int]) -> None:
+        self._future = future
+
+    def ready(self, events: int) -> bool:
+        if not self._future.done():
+            self._future.set_result(events)
+        return False
+
+    def broken(self, error: Exception) -> None:
+        if not self._future.done():
+            self._future.set_exception(error)
+
+
+async def ready_for(plane: Plane, fd: int, events: int) -> None:
+    """Wait until the descriptor is ready for one of the events, or in error."""
+    future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+    watcher = _Once(future)
+    plane.watch(fd, watcher, events)
+    try:
+        await future
+    finally:
+        plane.watch(fd, watcher, 0)
+
+
+PlaneFactory = Callable[[], tuple[asyncio.AbstractEventLoop, Plane]]

@@ -1,0 +1,136 @@
+"""Two endpoints coupled: blind, both ways, no task and no buffer of its own; must not look at what it carries.
+
+It keeps the last few bytes that the backend sent since the client last spoke, because a goodbye may only be said
+between two responses; nothing else of the stream is kept.
+"""
+
+import asyncio
+from enum import StrEnum
+from typing import Final
+
+from tlsproxy.core.kinds import Side
+from tlsproxy.net.endpoint import Ending, Endpoint
+from tlsproxy.net.idle import IdleClock, IdleWatch
+
+_TAIL_BYTES: Final = 160  # the last line of a response, with room for a chatty one
+# After the client closed its side, the backend has this long to finish its answer (QUIT, then close, is common).
+_HALF_CLOSED_S: Final = 30.0
+
+
+class RelayEnd(StrEnum):
+    """Why a relay ended, apart from a peer's own ending."""
+
+    IDLE = "idle"
+    STOPPED = "stopped"
+
+
+class Relay:
+    """Carries bytes between a client and a backend until one of them ends it."""
+
+    __slots__ = ("_backend", "_client", "_finished", "_half_closed", "_idle", "_view", "tail")
+
+    def __init__(self, client: Endpoint, backend: Endpoint) -> None:
+        self._client = client
+        self._backend = backend
+        self._view = client.plane.buffer
+        self._finished: asyncio.Future[tuple[Side, Ending] | RelayEnd] = asyncio.get_running_loop().create_future()
+        self._half_closed: asyncio.TimerHandle | None = None
+        self._idle: IdleWatch | None = None
+        self.tail: bytes | None = None
+        """The last bytes of the backend since the client last spoke; None while the relay has carried nothing."""
+
+    async def run(self, idle_clock: IdleClock, idle_limit_s: float | None) -> tuple[Side, Ending] | RelayEnd:
+        """Couple the endpoints and wait for the end.
+
+        Args:
+            idle_clock: The worker's clock.
+            idle_limit_s: How long both sides may be silent; None for no limit.
+
+        Returns:
+            Which side ended it and how, or that it idled or was stopped. Whatever fits of the last bytes is still
+            in the client's endpoint, to be flushed by ``part``.
+        """
+        client, backend = self._client, self._backend
+        client.sink, backend.sink = self._from_client, self._from_backend
+        client.on_end, backend.on_end = self._client_ended, self._backend_ended
+        client.on_drained, backend.on_drained = backend.resume, client.resume
+        if idle_limit_s is not None:
+            self._idle = idle_clock.watch(idle_limit_s, self._count, self._idled)
+        self._resume_both()
+        try:
+            return await self._finished
+        finally:
+            self._uncouple()
+
+    def stop(self) -> None:
+        """End the relay for a reason of ours."""
+        self._finish(RelayEnd.STOPPED)
+
+    # The hot path: no clock, no log, no await.
+
+    def _from_client(self, size: int) -> bool:
+        self.tail = b""
+        if self._backend.push(self._view[:size]):
+            return True
+        self._client.pause()
+        return False
+
+    def _from_backend(self, size: int) -> bool:
+        self.tail = bytes(self._view[max(size - _TAIL_BYTES, 0) : size])
+        if self._client.push(self._view[:size]):
+            return True
+        self._backend.pause()
+        return False
+
+    # Everything rare.
+
+    def _resume_both(self) -> None:
+        for source, sink in ((self._client, self._backend), (self._backend, self._client)):
+            if not sink.has_unsent:
+                source.resume()
+        if self._backend.ending is not None:
+            self._backend_ended(self._backend.ending)
+        if self._client.ending is not None:
+            self._client_ended(self._client.ending)
+
+    def _client_ended(self, ending: Ending) -> None:
+        if ending is not Ending.CLOSED:
+            self._finish((Side.CLIENT, ending))
+            return
+        if self._half_closed is None:
+            self._half_closed = asyncio.get_running_loop().call_later(_HALF_CLOSED_S, self._give_up_on_backend)
+        if self._backend.has_unsent:
+            self._backend.on_drained = self._backend.finish_writing
+        else:
+            self._backend.finish_writing()
+
+    def _give_up_on_backend(self) -> None:
+        self._finish((Side.CLIENT, Ending.CLOSED))
+
+    def _backend_ended(self, ending: Ending) -> None:
+        # The client's own close came first if it came at all; the backend only followed.
+        is_client_first = self._client.ending is Ending.CLOSED and ending is Ending.CLOSED
+        end = (Side.CLIENT if is_client_first else Side.BACKEND, ending)
+        if self._client.has_unsent and ending is Ending.CLOSED:
+            self._client.on_drained = lambda: self._finish(end)
+        else:
+            self._finish(end)
+
+    def _idled(self) -> None:
+        self._finish(RelayEnd.IDLE)
+
+    def _count(self) -> int:
+        client, backend = self._client, self._backend
+        return client.bytes_in + client.bytes_out + backend.bytes_in + backend.bytes_out
+
+    def _finish(self, end: tuple[Side, Ending] | RelayEnd) -> None:
+        if not self._finished.done():
+            self._finished.set_result(end)
+
+    def _uncouple(self) -> None:
+        if self._half_closed is not None:
+            self._half_closed.cancel()
+        if self._idle is not None:
+            self._idle.cancel()
+        self._client.pause()
+        self._backend.pause()
