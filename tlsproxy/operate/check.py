@@ -1,0 +1,257 @@
+"""What ``tlsproxy check`` examines on this machine before anything is served; must not print or change anything.
+
+It does what a start would do, with the same code where there is some, and undoes it at once: reads certificates, binds,
+connects to the backends and hears their greeting.
+"""
+
+import errno
+import resource
+import socket
+import sysconfig
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Final
+
+from tlsproxy.config.model import BackendConfig, CertificateFiles, Config, InheritedSocket, TcpAddress, UnixAddress
+from tlsproxy.core.errors import BindError, CertificateError
+from tlsproxy.core.kinds import BackendTls, ProtocolName
+from tlsproxy.core.summary import readable
+from tlsproxy.net.certs import load_certificate
+from tlsproxy.net.tls.contexts import backend_context
+from tlsproxy.process.sockets import listen
+
+# certbot renews 30 days before the end; nine days later it has failed for a while.
+_DAYS_LEFT_WARNING: Final = 21
+_GREETING_TIMEOUT_S: Final = 3.0
+# RFC 2449 §4 allows 512 bytes for a POP3 answer; IMAP greetings with capabilities stay below twice that.
+_GREETING_LIMIT_BYTES: Final = 1024
+_GREETINGS: Final = {ProtocolName.IMAP: b"* OK", ProtocolName.POP3: b"+OK"}
+# Standard streams, log, listeners, event loop; a session takes two more.
+_FDS_RESERVED: Final = 64
+# RFC 9051 §5.4 and RFC 1939 §3.
+_IDLE_IMAP_LEAST_S: Final = 30 * 60.0
+_IDLE_POP3_LEAST_S: Final = 10 * 60.0
+
+
+class Level(StrEnum):
+    """How good a finding is; a problem keeps tlsproxy from serving, a warning wants a look."""
+
+    OK = "ok"
+    WARNING = "warning"
+    PROBLEM = "problem"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One thing that was examined."""
+
+    level: Level
+    subject: str
+    """A key path, or what was looked at."""
+    text: str
+
+
+def examine(config: Config, now: datetime) -> list[Finding]:
+    """Examine everything that a start needs.
+
+    Args:
+        config: A configuration without mistakes.
+        now: The time to judge certificates by; aware.
+
+    Returns:
+        What was found, at least one finding for each certificate, address and backend.
+    """
+    findings: list[Finding] = []
+    for i, files in enumerate(config.tls.certificates):
+        findings += _certificate(f"tls.certificates[{i}]", files, now)
+    for listener in config.listener:
+        findings += [_bind(f"listener {listener.name}", bind, config.timeouts.keepalive) for bind in listener.bind]
+    for name, backend in config.backend.items():
+        findings += _backend(f"backend.{name}", backend, config)
+    return [*findings, *_numbers(config), *_descriptors(config.limits.total), *_interpreter()]
+
+
+def _ok(subject: str, text: str) -> Finding:
+    """Something that is as it should be."""
+    return Finding(level=Level.OK, subject=subject, text=text)
+
+
+def _warning(subject: str, text: str) -> Finding:
+    """Something that works and yet wants a look."""
+    return Finding(level=Level.WARNING, subject=subject, text=text)
+
+
+def _problem(subject: str, text: str) -> Finding:
+    """Something that does not work."""
+    return Finding(level=Level.PROBLEM, subject=subject, text=text)
+
+
+def _certificate(subject: str, files: CertificateFiles, now: datetime) -> Iterator[Finding]:
+    """One certificate and its key."""
+    try:
+        certificate = load_certificate(files)
+    except CertificateError as error:
+        yield _problem(subject, str(error))
+        return
+    names = ", ".join(certificate.names) or "no names"
+    days = certificate.days_left(now)
+    if now >= certificate.not_after:
+        yield _problem(subject, f"{names}: expired on {certificate.not_after:%Y-%m-%d}; renew it")
+    elif now < certificate.not_before:
+        yield _problem(subject, f"{names}: not valid before {certificate.not_before:%Y-%m-%d}; is the clock right?")
+    elif days < _DAYS_LEFT_WARNING:
+        yield _warning(subject, f"{names}: {days} days left; does its renewal work?")
+    else:
+        yield _ok(subject, f"{names}: {days} days left")
+    for text in certificate.warnings:
+        yield _warning(subject, text)
+
+
+def _bind(subject: str, bind: TcpAddress | InheritedSocket, keepalive_s: float) -> Finding:
+    """One address to listen on."""
+    if isinstance(bind, InheritedSocket):
+        return _ok(subject, f"{bind} is passed by systemd at start and cannot be tried here")
+    try:
+        listen(bind, keepalive_s).close()
+    except BindError as error:
+        cause = error.__cause__
+        if isinstance(cause, OSError) and cause.errno == errno.EADDRINUSE:
+            # tlsproxy itself, when the check comes before a reload: that must not fail.
+            return _warning(subject, f"{bind} is in use (is tlsproxy running already?)")
+        return _problem(subject, str(error))
+    return _ok(subject, f"{bind} can be listened on")
+
+
+def _backend(subject: str, backend: BackendConfig, config: Config) -> Iterator[Finding]:
+    """One old mail server: whether it answers, and how its passwords travel."""
+    protocols = {listener.protocol for listener in config.listener if f"backend.{listener.backend}" == subject}
+    yield _reached(subject, backend, config.timeouts.backend_connect, protocols)
+    if not protocols:
+        yield _warning(subject, "no listener uses it")
+    yield from _exposure(subject, backend)
+
+
+def _reached(subject: str, backend: BackendConfig, timeout_s: float, protocols: set[ProtocolName]) -> Finding:
+    """Connect, put TLS on where it comes first, and hear the greeting."""
+    try:
+        context = backend_context(backend)
+    except OSError as error:
+        return _problem(subject, f"ca: {backend.ca} holds no certificate that can be used: {_reason(error)}")
+    try:
+        plain = _connected(backend, timeout_s)
+    except OSError as error:
+        hint = "is the old mail server running there?"
+        return _problem(subject, f"{backend.address} does not answer: {_reason(error)}; {hint}")
+    with closing(plain):
+        try:
+            if backend.tls is not BackendTls.IMPLICIT:
+                return _heard(subject, backend, _first_line(plain), protocols)
+            with closing(context.wrap_socket(plain, server_hostname=_server_name(backend))) as secured:
+                return _heard(subject, backend, _first_line(secured), protocols)
+        except OSError as error:
+            return _problem(subject, f"{backend.address} answers, but not as expected: {_reason(error)}")
+
+
+def _reason(error: OSError) -> str:
+    """What the system or OpenSSL says, without its codes."""
+    # SSLError and SSLCertVerificationError carry these; only net.tls and net.certs may name them.
+    said = getattr(error, "verify_message", None) or getattr(error, "reason", None) or error.strerror or str(error)
+    return str(said) or type(error).__name__
+
+
+def _server_name(backend: BackendConfig) -> str | None:
+    """The name that the certificate must bear."""
+    if backend.server_name:
+        return backend.server_name
+    return backend.address.host if isinstance(backend.address, TcpAddress) else None
+
+
+def _connected(backend: BackendConfig, timeout_s: float) -> socket.socket:
+    """A connection, from the first address that answers."""
+    match backend.address:
+        case UnixAddress(path=path):
+            sock = socket.socket(socket.AF_UNIX)
+            sock.settimeout(timeout_s)
+            try:
+                sock.connect(path)
+            except OSError:
+                sock.close()
+                raise
+            return sock
+        case TcpAddress(host=host, port=port):
+            return socket.create_connection((host, port), timeout_s)
+
+
+def _first_line(sock: socket.socket) -> bytes:
+    """What the server says first; nothing if it stays silent."""
+    line = b""
+    sock.settimeout(_GREETING_TIMEOUT_S)
+    try:
+        while b"\n" not in line and len(line) < _GREETING_LIMIT_BYTES and (more := sock.recv(_GREETING_LIMIT_BYTES)):
+            line += more
+    except TimeoutError:
+        pass  # silence is a finding, not an error
+    return line.partition(b"\n")[0].strip()
+
+
+def _heard(subject: str, backend: BackendConfig, greeting: bytes, protocols: set[ProtocolName]) -> Finding:
+    """What the greeting tells."""
+    if not greeting:
+        hint = "is it TLS that this port expects?" if backend.tls is not BackendTls.IMPLICIT else "is it a mail server?"
+        return _problem(
+            subject, f"{backend.address} answers, but says nothing within {_GREETING_TIMEOUT_S:g} s; {hint}"
+        )
+    said = f"{backend.address} says: {readable(greeting)}"
+    strangers = [protocol for protocol in protocols if not greeting.startswith(_GREETINGS[protocol])]
+    if strangers:
+        return _problem(subject, f"{said} (that is no {' or '.join(strangers).upper()} greeting; is the port right?)")
+    return _ok(subject, said + (" (STARTTLS is not tried here)" if backend.tls is BackendTls.STARTTLS else ""))
+
+
+def _exposure(subject: str, backend: BackendConfig) -> Iterator[Finding]:
+    """Ways on which passwords can be read behind us."""
+    address = backend.address
+    if isinstance(address, UnixAddress):
+        return
+    is_near = address.host == "localhost" if address.ip is None else address.ip.is_loopback
+    if is_near:
+        return
+    if backend.tls is BackendTls.OFF:
+        yield _warning(subject, f"passwords travel in clear to {address.host}; is the way there yours alone?")
+    elif not backend.verify:
+        yield _warning(subject, f"who {address.host} is goes unchecked (verify = false); is the way there yours alone?")
+
+
+def _numbers(config: Config) -> Iterator[Finding]:
+    """Numbers that are allowed and yet surprise clients."""
+    if config.timeouts.idle_imap < _IDLE_IMAP_LEAST_S:
+        yield _warning("timeouts.idle_imap", "below the 30 minutes of RFC 9051; clients renew IDLE every 29 minutes")
+    if config.timeouts.idle_pop3 < _IDLE_POP3_LEAST_S:
+        yield _warning("timeouts.idle_pop3", "below the 10 minutes of RFC 1939")
+
+
+def _descriptors(total: int) -> Iterator[Finding]:
+    """Whether the process may open what limits.total promises."""
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    room = max((limit - _FDS_RESERVED) // 2, 0)
+    if limit == resource.RLIM_INFINITY or total <= room:
+        yield _ok("limits.total", f"{total} connections fit into the limit of open files")
+    else:
+        wanted = 2 * total + _FDS_RESERVED
+        hint = f"raise it to {wanted} (LimitNOFILE= in the systemd unit, ulimit -n in a shell)"
+        yield _warning("limits.total", f"{total} is lowered to {room}, since only {limit} files may be open; {hint}")
+
+
+def _interpreter() -> Iterator[Finding]:
+    """Whether Python was built for speed."""
+    arguments = sysconfig.get_config_var("CONFIG_ARGS") or ""
+    missing = [
+        name for flag, name in (("--enable-optimizations", "PGO"), ("--with-lto", "LTO")) if flag not in arguments
+    ]
+    if missing:
+        yield _warning("python", f"built without {' and '.join(missing)}; one with them takes less CPU a session")
+    else:
+        yield _ok("python", "built with PGO and LTO")

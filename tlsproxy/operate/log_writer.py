@@ -1,0 +1,160 @@
+"""The thread that writes log lines, so that a disk or pipe that is stuck never stops the event loop."""
+
+import contextlib
+import os
+import select
+import sys
+from collections.abc import Callable
+from threading import Condition, Thread
+from typing import Final
+
+from tlsproxy.core.errors import ConfigError, Mistake
+
+# Some 10 MB: minutes of a busy server, and yet bounded when nobody reads.
+_LINES_LIMIT: Final = 10_000
+_FILE_MODE: Final = 0o640  # the administrator's group may read; names and addresses are nobody else's business
+_STDOUT: Final = 1
+
+
+class LineWriter:
+    """Takes lines at once and writes them when it can; never blocks its caller.
+
+    At most 10,000 lines are kept, those under way included. What comes on top, or cannot be written, is counted, and
+    the count is written as a line of its own as soon as there is room.
+    """
+
+    def __init__(self, fd: int, tell_dropped: Callable[[int], bytes]) -> None:
+        """Start the thread.
+
+        Args:
+            fd: Where to write; owned by the writer from now on.
+            tell_dropped: Makes the line that says how many lines are missing.
+        """
+        self._fd = fd
+        self._tell_dropped = tell_dropped
+        self._condition = Condition()
+        self._waiting: list[bytes] = []
+        self._under_way = 0
+        self._dropped = 0
+        self._next_fd: int | None = None
+        self._is_stopping = False
+        self._is_failing = False
+        self._has_complained = False
+        self._is_mid_line = False
+        self._thread = Thread(target=self._run, name="log", daemon=True)
+        self._thread.start()
+
+    def put(self, line: bytes) -> None:
+        """Hand over one line, line end included; drop it if there is no room."""
+        with self._condition:
+            if len(self._waiting) + self._under_way >= _LINES_LIMIT:
+                self._dropped += 1
+                return
+            self._waiting.append(line)
+            self._condition.notify()
+
+    def use(self, fd: int) -> None:
+        """Write to another descriptor from the next write on; the old one is closed."""
+        with self._condition:
+            superseded, self._next_fd = self._next_fd, fd
+            self._condition.notify()
+        if superseded is not None:
+            os.close(superseded)
+
+    def stop(self, within_s: float) -> bool:
+        """Write what waits and end the thread.
+
+        Args:
+            within_s: How long to wait for that, in seconds.
+
+        Returns:
+            Whether everything was written; if not, the thread is left behind and dies with the process.
+        """
+        with self._condition:
+            self._is_stopping = True
+            self._condition.notify()
+        self._thread.join(within_s)
+        return not self._thread.is_alive() and not self._dropped
+
+    def _run(self) -> None:
+        while True:
+            with self._condition:
+                self._condition.wait_for(lambda: self._has_work() or self._is_stopping)
+                if not self._has_work():
+                    break
+                self._switch()
+                lines, self._waiting = self._waiting, []
+                dropped, self._dropped = self._dropped, 0
+                self._under_way = len(lines)
+            self._write(lines, dropped)
+        os.close(self._fd)
+
+    def _has_work(self) -> bool:
+        # After a failure the count waits for the next line: trying at once would turn in circles.
+        return bool(self._waiting or self._next_fd is not None or (self._dropped and not self._is_failing))
+
+    def _switch(self) -> None:
+        if self._next_fd is not None:
+            os.close(self._fd)
+            self._fd, self._next_fd = self._next_fd, None
+            self._is_failing = self._is_mid_line = self._has_complained = False
+
+    def _write(self, lines: list[bytes], dropped: int) -> None:
+        told = [self._tell_dropped(dropped)] if dropped else []
+        text = b"\n" * self._is_mid_line + b"".join(lines + told)
+        written, error = self._write_all(text)
+        with self._condition:
+            self._under_way = 0
+            self._is_failing = error is not None
+            if error:
+                # The last line is not whole, so the count of the dropped, which comes last, has not got through.
+                self._dropped += len(lines) - text.count(b"\n", self._is_mid_line, written) + dropped
+            if written:
+                self._is_mid_line = not text.endswith(b"\n", 0, written)
+        if error:
+            self._complain(error)
+
+    def _write_all(self, text: bytes) -> tuple[int, OSError | None]:
+        written = 0
+        view = memoryview(text)
+        while written < len(text):
+            try:
+                written += os.write(self._fd, view[written:])
+            except BlockingIOError:  # a terminal or pipe that somebody else made non-blocking
+                poll = select.poll()
+                poll.register(self._fd, select.POLLOUT)
+                poll.poll()
+            except OSError as error:
+                return written, error
+        return written, None
+
+    def _complain(self, error: OSError) -> None:
+        if not self._has_complained:
+            self._has_complained = True
+            with contextlib.suppress(OSError, ValueError):  # nothing is left to tell it to
+                sys.stderr.write(f"tlsproxy: the log cannot be written: {error.strerror}; lines are being lost\n")
+                sys.stderr.flush()
+
+
+def open_log(path: str) -> int:
+    """Open a log file to append to, or standard output.
+
+    Args:
+        path: The file, created where it is missing; empty for standard output.
+
+    Returns:
+        A descriptor of its own.
+
+    Raises:
+        ConfigError: It cannot be written.
+    """
+    try:
+        if not path:
+            return os.dup(_STDOUT)
+        # Without O_NONBLOCK a FIFO that nobody reads would hold up the start for ever.
+        fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK, _FILE_MODE)
+    except OSError as error:
+        hint = f"cannot be written ({error.strerror}); name a file that this user may append to, or leave it empty"
+        raise ConfigError([Mistake(key="log.file", value=path, hint=hint)]) from error
+    os.set_blocking(fd, True)
+    return fd

@@ -1,0 +1,170 @@
+"""The log: structlog set up with nothing global; its logger is handed to the floors below as a parameter.
+
+Events come as ``log.info(Event.SESSION_CLOSED, **fields)``. A line is rendered where it arises and written by a thread
+of its own, so that whatever is stuck behind the log never holds up the event loop.
+"""
+
+import os
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import partial
+from typing import Final, Protocol, Self
+
+import structlog
+from structlog.typing import EventDict
+
+from tlsproxy.core.events import Event
+from tlsproxy.core.kinds import LogFormat, LogLevel
+from tlsproxy.operate.log_render import Fields, console_line, exception_text, json_line
+from tlsproxy.operate.log_writer import LineWriter, open_log
+
+_GRAVITY: Final = {LogLevel.DEBUG: 0, LogLevel.INFO: 1, LogLevel.WARNING: 2, LogLevel.ERROR: 3}
+_STOP_WITHIN_S: Final = 2.0  # a stop that waits longer for a stuck log is taken for a hang
+
+
+class Logs:
+    """The log of one process, from its start to its stop."""
+
+    def __init__(self, settings: "LogSettings", fd: int) -> None:
+        """Use ``start`` instead: it opens the file."""
+        self._file = settings.file
+        self._sink = _Sink()
+        self._sink.look(settings, fd)
+        self._writer = LineWriter(fd, self._sink.dropped_line)
+        self._sink.put = self._writer.put
+        self.logger: Log = structlog.wrap_logger(
+            self._sink,
+            processors=[_with_exception, _in_order, self._sink.line],
+            wrapper_class=Log,
+            context_class=dict,
+        ).bind()
+
+    @classmethod
+    def start(cls, settings: "LogSettings") -> Self:
+        """Open the log and start its thread.
+
+        Args:
+            settings: Format, file and level.
+
+        Raises:
+            ConfigError: The file cannot be written.
+        """
+        return cls(settings, open_log(settings.file))
+
+    def change(self, settings: "LogSettings") -> None:
+        """Take new settings, for loggers that were handed out already as well, and open the file anew.
+
+        Raises:
+            ConfigError: The file cannot be written; nothing has changed.
+        """
+        fd = open_log(settings.file)
+        self._file = settings.file
+        self._sink.look(settings, fd)
+        self._writer.use(fd)
+
+    def reopen(self) -> None:
+        """Open the file anew after something moved the old one away.
+
+        Raises:
+            ConfigError: It cannot be written; lines still go to the old one.
+        """
+        self._writer.use(open_log(self._file))
+
+    def stop(self) -> bool:
+        """Write what waits, for at most 2 s, and end the thread; returns whether everything was written."""
+        return self._writer.stop(_STOP_WITHIN_S)
+
+
+class LogSettings(Protocol):
+    """What the log needs to know of the configuration."""
+
+    @property
+    def format(self) -> LogFormat:
+        """What a line looks like."""
+        ...
+
+    @property
+    def file(self) -> str:
+        """Where lines go; empty for standard output."""
+        ...
+
+    @property
+    def level(self) -> LogLevel:
+        """The least grave level that is written."""
+        ...
+
+
+class Log(structlog.BoundLoggerBase):
+    """What the other floors see of the log; ``bind`` gives one that adds fields to each of its lines."""
+
+    _logger: "_Sink"
+
+    def debug(self, event: Event, **fields: object) -> None:
+        """Tell a detail for someone who searches for a fault."""
+        self.log(LogLevel.DEBUG, event, **fields)
+
+    def info(self, event: Event, **fields: object) -> None:
+        """Tell what happens every day."""
+        self.log(LogLevel.INFO, event, **fields)
+
+    def warning(self, event: Event, **fields: object) -> None:
+        """Tell what an operator should look at."""
+        self.log(LogLevel.WARNING, event, **fields)
+
+    def error(self, event: Event, **fields: object) -> None:
+        """Tell a bug or a lost ability."""
+        self.log(LogLevel.ERROR, event, **fields)
+
+    def exception(self, event: Event, **fields: object) -> None:
+        """Tell a bug or a lost ability, with the exception that is being handled as ``exception``."""
+        self.log(LogLevel.ERROR, event, exc_info=True, **fields)
+
+    def log(self, level: LogLevel, event: Event, **fields: object) -> None:
+        """Tell an event at a level that is known at run time only.
+
+        Args:
+            level: How grave it is.
+            event: Which one.
+            fields: Its facts: JSON values and wire bytes; ``exc_info`` (True or an exception) becomes ``exception``.
+        """
+        if _GRAVITY[level] >= self._logger.threshold:
+            self._proxy_to_logger("put", event, level=level, **fields)
+
+
+class _Sink:
+    """Where every logger's lines run together; holds what ``change`` changes."""
+
+    def __init__(self) -> None:
+        self.threshold = 0
+        self.render: Callable[[Fields], bytes] = json_line
+        self.put: Callable[[bytes], None]
+
+    def look(self, settings: LogSettings, fd: int) -> None:
+        self.threshold = _GRAVITY[settings.level]
+        is_console = settings.format is LogFormat.CONSOLE
+        self.render = partial(console_line, is_coloured=os.isatty(fd)) if is_console else json_line
+
+    def line(self, _logger: object, _method: str, fields: EventDict) -> bytes:
+        return self.render(fields)
+
+    def dropped_line(self, count: int) -> bytes:
+        head = {"ts": _now(), "level": LogLevel.WARNING, "event": Event.LOG_DROPPED}
+        return self.render({**head, "count": count})
+
+
+def _with_exception(_logger: object, _method: str, fields: EventDict) -> EventDict:
+    given = fields.pop("exc_info", None)
+    error = given if isinstance(given, BaseException) else sys.exc_info()[1] if given else None
+    if error:
+        fields["exception"] = exception_text(error)
+    return fields
+
+
+def _in_order(_logger: object, _method: str, fields: EventDict) -> EventDict:
+    return {"ts": _now(), "level": fields.pop("level"), "event": fields.pop("event"), **fields}
+
+
+def _now() -> str:
+    """UTC, RFC 3339 with milliseconds: ``2026-05-01T12:00:00.000Z``."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
