@@ -1,0 +1,121 @@
+"""What is written down of one connection: its summary as it grows, and every line of the log that speaks of it."""
+
+import secrets
+from collections.abc import Callable
+from typing import Final
+
+from tlsproxy.core.addresses import Peer
+from tlsproxy.core.events import Event
+from tlsproxy.core.kinds import LoginResult
+from tlsproxy.core.log import Log
+from tlsproxy.core.outcome import Outcome, Phase, Reason
+from tlsproxy.core.summary import Summary, readable
+from tlsproxy.net.endpoint import Endpoint
+from tlsproxy.net.tls.endpoint import TlsEndpoint
+from tlsproxy.net.tls.handshake import facts
+from tlsproxy.protocols.base import ClientIdentified, LoggedIn, LoginFailed, PasswordExposed
+from tlsproxy.server.plan import Service
+
+_ID_BYTES: Final = 6
+
+Observation = LoginFailed | LoggedIn | ClientIdentified
+
+
+class Chronicle:
+    """The record of one connection, from accept to its one ``session.closed``."""
+
+    __slots__ = ("_clock", "_log", "_since", "phase", "summary")
+
+    def __init__(self, log: Log, service: Service, peer: Peer, clock: Callable[[], float]) -> None:
+        self._log = log
+        self._clock = clock
+        self._since = clock()
+        self.phase = Phase.ADMIT
+        self.summary = Summary(
+            session=secrets.token_hex(_ID_BYTES),
+            listener=service.listener,
+            protocol=service.protocol.name,
+            client=peer,
+            backend=service.way.name,
+        )
+
+    @property
+    def ref(self) -> str:
+        """The id that a client is told and that finds the line."""
+        return self.summary.session
+
+    def enter(self, phase: Phase) -> None:
+        """The next phase begins; the time until now belongs to the one before."""
+        now = self._clock()
+        seconds = self.summary.seconds
+        seconds[self.phase] = seconds.get(self.phase, 0.0) + now - self._since
+        self.phase, self._since = phase, now
+
+    def opened(self) -> None:
+        """A session begins."""
+        self._log.debug(Event.SESSION_OPENED, **self._who())
+
+    def secured(self, client: TlsEndpoint) -> None:
+        """The handshake is done."""
+        agreed, summary = facts(client), self.summary
+        summary.tls_version, summary.tls_cipher = agreed.version, agreed.cipher
+        summary.tls_alpn, summary.tls_resumed = agreed.alpn, agreed.is_resumed
+
+    def observe(self, seen: Observation) -> None:
+        """The Login noticed something."""
+        summary = self.summary
+        if isinstance(seen, ClientIdentified):
+            summary.client_id = seen.client_id
+            return
+        summary.login_attempts += 1
+        summary.user, summary.mechanism = seen.user, seen.mechanism
+        told = {**self._who(), "user": readable(seen.user), "mechanism": seen.mechanism}
+        if isinstance(seen, LoggedIn):
+            summary.login = LoginResult.OK
+            self._log.debug(Event.LOGIN_SUCCEEDED, **told)
+            return
+        summary.login = LoginResult.FAILED
+        self._log.warning(
+            Event.LOGIN_FAILED,
+            **told,
+            credential=seen.is_credential,
+            attempt=summary.login_attempts,
+            tls_version=summary.tls_version,
+        )
+
+    def exposed(self, seen: PasswordExposed) -> None:
+        """A password came in clear."""
+        self._log.warning(Event.PASSWORD_EXPOSED, **self._who(), user=readable(seen.user), mechanism=seen.mechanism)
+
+    def injected(self) -> None:
+        """Something followed the command that starts TLS."""
+        self._log.warning(Event.STARTTLS_INJECTION, **self._who())
+
+    def broken(self, error: Exception) -> None:
+        """A bug of ours showed."""
+        self._log.error(Event.SESSION_BROKEN, **self._who(), exc_info=error)
+
+    def count_client(self, client: Endpoint) -> None:
+        """Take the client's byte counts."""
+        self.summary.bytes_from_client, self.summary.bytes_to_client = client.bytes_in, client.bytes_out
+
+    def count_backend(self, backend: Endpoint) -> None:
+        """Add one backend connection's byte counts."""
+        self.summary.bytes_from_backend += backend.bytes_in
+        self.summary.bytes_to_backend += backend.bytes_out
+
+    def closed(self, reason: Reason) -> None:
+        """The connection is over: its one line."""
+        self.enter(self.phase)
+        outcome = Outcome(phase=self.phase, reason=reason)
+        self._log.log(outcome.level, Event.SESSION_CLOSED, **self.summary.as_fields(outcome))
+
+    def _who(self) -> dict[str, str | int]:
+        summary = self.summary
+        return {
+            "session": summary.session,
+            "listener": summary.listener,
+            "protocol": summary.protocol,
+            "client_ip": str(summary.client.ip),
+            "client_port": summary.client.port,
+        }

@@ -1,0 +1,183 @@
+"""The login phase: a client, a backend and the Login between them; must not know a protocol's text."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import assert_never
+
+from tlsproxy.core.errors import BackendError
+from tlsproxy.core.outcome import Reason
+from tlsproxy.net.endpoint import Ending, Endpoint, PeerLostError
+from tlsproxy.protocols.base import (
+    ClientIdentified,
+    Hangup,
+    LoggedIn,
+    Login,
+    LoginAction,
+    LoginFailed,
+    ToBackend,
+    ToClient,
+)
+from tlsproxy.server.chronicle import Observation
+from tlsproxy.server.ending import SessionEndedError
+
+
+class Exchange:
+    """Feeds a Login from both sides and does what it says, until somebody is logged in or gone."""
+
+    __slots__ = (
+        "_answer_limit_s",
+        "_answer_timer",
+        "_backend",
+        "_changed",
+        "_client",
+        "_hangup",
+        "_is_logged_in",
+        "_login",
+        "_observe",
+    )
+
+    def __init__(
+        self, client: Endpoint, login: Login, observe: Callable[[Observation], None], answer_limit_s: float
+    ) -> None:
+        """Listen to the client at once; what it says waits in the Login for a backend."""
+        self._client = client
+        self._backend: Endpoint | None = None
+        self._login = login
+        self._observe = observe
+        self._answer_limit_s = answer_limit_s
+        self._answer_timer: asyncio.TimerHandle | None = None
+        self._changed = asyncio.Event()
+        self._hangup: Reason | None = None
+        self._is_logged_in = False
+        client.sink = self._from_client
+        client.on_end = self._ended
+        client.on_drained = self._resume
+        client.resume()
+
+    def attach(self, backend: Endpoint, greeting: bytes) -> None:
+        """Go on with this backend; ``greeting`` is what was already heard from it."""
+        self._backend = backend
+        backend.sink = self._from_backend
+        backend.on_end = self._ended
+        backend.on_drained = self._resume
+        if greeting:
+            self._perform(self._login.from_backend(greeting))
+        backend.resume()
+
+    async def greeted(self) -> None:
+        """Wait for the backend's greeting.
+
+        Raises:
+            BackendError: It left, or said nothing in time.
+            SessionEndedError: Its greeting ends the session.
+            PeerLostError: The client left.
+        """
+        try:
+            async with asyncio.timeout(self._answer_limit_s):
+                while not self._login.is_greeted:
+                    self._raise_if_over()
+                    if self._backend is None or self._backend.ending is not None:
+                        raise BackendError(Reason.BACKEND_DOWN, "closed before its greeting")
+                    await self._change()
+        except TimeoutError as error:
+            raise BackendError(Reason.BACKEND_TIMEOUT, "no greeting within the deadline") from error
+
+    async def finished(self) -> bool:
+        """Wait for the end of the login.
+
+        Returns:
+            True when the client is logged in; False when the backend left and another connection may go on.
+
+        Raises:
+            SessionEndedError: The Login, or the backend, ends the session.
+            PeerLostError: The client left.
+        """
+        while not self._is_logged_in:
+            self._raise_if_over()
+            ending = self._backend.ending if self._backend is not None else Ending.CLOSED
+            if ending is not None:
+                if self._login.try_again():
+                    return False
+                raise SessionEndedError(Reason.BACKEND_CLOSED if ending is Ending.CLOSED else Reason.BACKEND_RESET)
+            await self._change()
+        return True
+
+    def close(self) -> None:
+        """Stop the clock."""
+        if self._answer_timer is not None:
+            self._answer_timer.cancel()
+            self._answer_timer = None
+
+    def _raise_if_over(self) -> None:
+        if self._hangup is not None:
+            raise SessionEndedError(self._hangup, is_told=self._hangup is not Reason.BACKEND_TIMEOUT)
+        if self._client.ending is not None:
+            raise PeerLostError(self._client.ending)
+
+    async def _change(self) -> None:
+        self._changed.clear()
+        await self._changed.wait()
+
+    def _from_client(self, size: int) -> bool:
+        was_wanted = self._login.wants_client
+        self._perform(self._login.from_client(bytes(self._client.plane.buffer[:size])))
+        if not was_wanted:
+            self._client.pause()  # one chunk beyond what is wanted shows that the client still lives; no more
+        return False
+
+    def _from_backend(self, size: int) -> bool:
+        self._perform(self._login.from_backend(bytes(self._client.plane.buffer[:size])))
+        return False
+
+    def _perform(self, actions: Sequence[LoginAction]) -> None:
+        for action in actions:
+            match action:
+                case ToClient(data=data):
+                    self._client.push(data)
+                case ToBackend(data=data):
+                    if self._backend is not None:
+                        self._backend.push(data)
+                case Hangup(reason=reason):
+                    self._hangup = reason
+                case LoggedIn() | LoginFailed() | ClientIdentified():
+                    self._is_logged_in |= isinstance(action, LoggedIn)
+                    self._observe(action)
+                case _:
+                    assert_never(action)
+        self._settle()
+
+    def _settle(self) -> None:
+        """After each step: who is read next, and by when the backend must have answered."""
+        is_over = self._is_logged_in or self._hangup is not None
+        if is_over:
+            self._client.pause()
+            if self._backend is not None:
+                self._backend.pause()
+        else:
+            self._resume()
+        is_waiting = self._login.is_greeted and not self._login.wants_client and not is_over
+        if is_waiting and self._answer_timer is None:
+            loop = asyncio.get_running_loop()
+            self._answer_timer = loop.call_later(self._answer_limit_s, self._answer_is_late)
+        elif not is_waiting:
+            self.close()
+        self._changed.set()
+
+    def _resume(self) -> None:
+        """Read whoever is wanted, but nobody whose words the other side is not taking."""
+        if self._backend is None or self._is_logged_in or self._hangup is not None:
+            return
+        if self._client.has_unsent:
+            self._backend.pause()
+        else:
+            self._backend.resume()
+        if self._login.wants_client and not self._backend.has_unsent:
+            self._client.resume()
+
+    def _answer_is_late(self) -> None:
+        self._answer_timer = None
+        self._hangup = Reason.BACKEND_TIMEOUT
+        self._changed.set()
+
+    def _ended(self, _ending: Ending) -> None:
+        self._changed.set()

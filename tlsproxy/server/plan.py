@@ -1,0 +1,83 @@
+"""What sessions are served by: one frozen value, built whole from a configuration and swapped whole on reload."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from tlsproxy.config.model import Config, ListenerConfig
+from tlsproxy.core.kinds import ListenerTls, ProtocolName
+from tlsproxy.net.certs import Certificate
+from tlsproxy.net.tls.contexts import ServerTls
+from tlsproxy.protocols.base import DialogueLimits, MailProtocol
+from tlsproxy.protocols.registry import PROTOCOLS
+from tlsproxy.server.way import Way
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service:
+    """Everything a session needs to know of the listener it came in by."""
+
+    listener: str
+    protocol: MailProtocol
+    tls: ListenerTls
+    server_tls: ServerTls
+    way: Way
+    limits: DialogueLimits
+    idle_limit_s: float
+    handshake_s: float
+    login_s: float
+    login_stressed_s: float
+    backend_login_s: float
+    backend_hold_s: float
+    backend_retry_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """All services, by listener name."""
+
+    services: Mapping[str, Service]
+
+
+def make_plan(config: Config, certificates: Sequence[Certificate], ways: Mapping[str, Way]) -> Plan:
+    """Build the plan for a configuration.
+
+    Args:
+        config: Validated: every listener's backend exists.
+        certificates: The loaded pairs, in the order of the configuration.
+        ways: A way for each backend's name.
+
+    Raises:
+        CertificateError: OpenSSL does not take a pair under a listener's profile.
+    """
+    services = {
+        listener.name: _make_service(config, listener, certificates, ways[listener.backend])
+        for listener in config.listener
+    }
+    return Plan(services=services)
+
+
+def _make_service(config: Config, listener: ListenerConfig, certificates: Sequence[Certificate], way: Way) -> Service:
+    protocol = PROTOCOLS[listener.protocol]
+    timeouts, is_imap = config.timeouts, listener.protocol is ProtocolName.IMAP
+    return Service(
+        listener=listener.name,
+        protocol=protocol,
+        tls=listener.tls,
+        server_tls=ServerTls(certificates, config.profile_of(listener), protocol.alpn),
+        way=way,
+        limits=DialogueLimits(
+            line_bytes=config.limits.line_imap if is_imap else config.limits.line_pop3,
+            sasl_line_bytes=config.limits.sasl_line,
+            literal_bytes=config.limits.literal,
+            total_bytes=config.limits.before_login,
+            bad_commands=config.limits.bad_commands,
+            failed_logins=config.limits.failed_logins,
+        ),
+        idle_limit_s=timeouts.idle_imap if is_imap else timeouts.idle_pop3,
+        handshake_s=timeouts.tls_handshake,
+        login_s=timeouts.login,
+        login_stressed_s=timeouts.login_stressed,
+        backend_login_s=timeouts.backend_login,
+        backend_hold_s=timeouts.backend_hold,
+        backend_retry_s=timeouts.backend_retry,
+    )

@@ -1,0 +1,138 @@
+"""The way to a backend as sessions see it: connecting, and knowing when there is no use in trying."""
+
+import asyncio
+from dataclasses import dataclass
+
+from tlsproxy.core.errors import BackendError
+from tlsproxy.core.events import Event
+from tlsproxy.core.log import Log
+from tlsproxy.core.outcome import Reason
+from tlsproxy.net.backend import Backend
+from tlsproxy.net.endpoint import Endpoint, PeerLostError
+from tlsproxy.net.plane import Plane
+from tlsproxy.protocols.base import Hangup, StartTls, ToBackend, Upgrade
+from tlsproxy.server.health import PROBE_PERIOD_S, Health
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arrival:
+    """A connection to a backend."""
+
+    endpoint: Endpoint
+    address: str
+    source_port: int | None
+    greeting: bytes
+    """What the Login is to read first: where TLS began with a command, the greeting was heard before it."""
+
+
+class Way:
+    """One backend, shared by all sessions."""
+
+    def __init__(self, backend: Backend, log: Log) -> None:
+        self.backend = backend
+        self._log = log
+        self._health = Health()
+        self._probe: asyncio.Task[None] | None = None
+
+    @property
+    def name(self) -> str:
+        """The backend's name in the configuration."""
+        return self.backend.name
+
+    def is_down(self) -> bool:
+        """Whether new sessions should be told at once that the mail server cannot be reached."""
+        return self._health.is_down(_now())
+
+    async def connect(self, plane: Plane, client: bytes, upgrade: Upgrade) -> Arrival:
+        """Connect for a client, TLS included where the configuration asks for it.
+
+        Args:
+            plane: Who watches the new descriptor.
+            client: ``Peer.key``.
+            upgrade: A fresh dialogue, used only where TLS starts with a command.
+
+        Raises:
+            BackendError: It cannot be had; counted in the backend's health.
+        """
+        try:
+            endpoint, candidate = await self.backend.connect(plane)
+            source = endpoint.sock.getsockname()
+            try:
+                endpoint, greeting = await self._secure(endpoint, upgrade)
+            except BaseException:
+                endpoint.close()
+                raise
+        except BackendError as error:
+            self._failed(plane, client, error)
+            raise
+        self.worked(str(candidate))
+        port = source[1] if isinstance(source, tuple) else None
+        return Arrival(endpoint=endpoint, address=str(candidate), source_port=port, greeting=greeting)
+
+    def worked(self, address: str) -> None:
+        """Somebody reached the backend."""
+        seconds = self._health.worked(_now())
+        if seconds is not None:
+            self._log.warning(Event.BACKEND_RECOVERED, backend=self.name, address=address, seconds=round(seconds, 1))
+
+    def close(self) -> None:
+        """Stop probing."""
+        if self._probe is not None:
+            self._probe.cancel()
+            self._probe = None
+
+    def _failed(self, plane: Plane, client: bytes, error: BackendError) -> None:
+        if not self._health.failed(client, _now()):
+            return
+        self._log.error(
+            Event.BACKEND_LOST,
+            backend=self.name,
+            address=str(self.backend.config.address),
+            reason=error.reason,
+            error=error.detail,
+        )
+        self.close()
+        self._probe = asyncio.get_running_loop().create_task(self._knock(plane), name=f"probe {self.name}")
+
+    async def _knock(self, plane: Plane) -> None:
+        """Try until the backend takes a connection; sessions are told meanwhile, without trying."""
+        while True:
+            await asyncio.sleep(PROBE_PERIOD_S)
+            try:
+                endpoint, candidate = await self.backend.connect(plane)
+            except BackendError:
+                self._health.still_down(_now())
+                continue
+            endpoint.close()
+            self.worked(str(candidate))
+            return
+
+    async def _secure(self, endpoint: Endpoint, upgrade: Upgrade) -> tuple[Endpoint, bytes]:
+        if self.backend.wants_tls:
+            return await self.backend.secure(endpoint), b""
+        if self.backend.wants_upgrade:
+            await self._ask_for_tls(endpoint, upgrade)
+            return await self.backend.secure(endpoint), upgrade.greeting
+        return endpoint, b""
+
+    async def _ask_for_tls(self, endpoint: Endpoint, upgrade: Upgrade) -> None:
+        try:
+            async with asyncio.timeout(self.backend.answer_timeout_s):
+                while data := await endpoint.receive():
+                    for action in upgrade.from_backend(data):
+                        match action:
+                            case ToBackend(data=line):
+                                endpoint.push(line)
+                            case StartTls():
+                                return
+                            case Hangup(reason=reason):
+                                raise BackendError(reason, "the backend does not start TLS as it should")
+        except TimeoutError as error:
+            raise BackendError(Reason.BACKEND_TIMEOUT, "no answer to the command that starts TLS") from error
+        except PeerLostError as error:
+            raise BackendError(Reason.BACKEND_DOWN, f"{error.ending} before TLS") from error
+        raise BackendError(Reason.BACKEND_DOWN, "closed before TLS")
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
