@@ -1,0 +1,76 @@
+"""Listening sockets, bound here or passed by systemd; must not accept."""
+
+import errno
+import os
+import socket
+from typing import Final
+
+from tlsproxy.config.model import InheritedSocket, TcpAddress
+from tlsproxy.core.errors import BindError
+from tlsproxy.net.endpoint import keep_alive
+
+_BACKLOG: Final = 4096  # the kernel lowers it to net.core.somaxconn
+# sd_listen_fds(3): the first descriptor that systemd passes.
+_LISTEN_FDS_START: Final = 3
+
+_HINTS: Final = {
+    errno.EADDRINUSE: "something listens there already; is tlsproxy running?",
+    errno.EACCES: "ports below 1024 need CAP_NET_BIND_SERVICE (the systemd unit grants it) or root",
+    errno.EADDRNOTAVAIL: "this machine has no such address",
+    errno.EAFNOSUPPORT: "this machine has no IPv6",
+}
+
+
+def listen(address: TcpAddress | InheritedSocket, keepalive_s: float) -> socket.socket:
+    """Bind a listening socket, or take the one that systemd passed under this name.
+
+    Raises:
+        BindError: It cannot be had; the text says why and what to do.
+    """
+    sock = _inherited(address.name) if isinstance(address, InheritedSocket) else _bound(address)
+    sock.settimeout(0)
+    keep_alive(sock, keepalive_s)
+    return sock
+
+
+def address_of(sock: socket.socket) -> str:
+    """``0.0.0.0:993`` or ``[::]:993``."""
+    host, port = sock.getsockname()[:2]
+    return f"[{host}]:{port}" if sock.family == socket.AF_INET6 else f"{host}:{port}"
+
+
+def _bound(address: TcpAddress) -> socket.socket:
+    try:
+        family, kind, protocol, _, where = socket.getaddrinfo(
+            address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        sock = socket.socket(family, kind | socket.SOCK_CLOEXEC, protocol)
+    except OSError as error:
+        raise BindError(f"{address}: {_hint(error)}") from error
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)  # 0.0.0.0 has a socket of its own
+        sock.bind(where)
+        sock.listen(_BACKLOG)
+    except OSError as error:
+        sock.close()
+        raise BindError(f"{address}: {_hint(error)}") from error
+    return sock
+
+
+def _inherited(name: str) -> socket.socket:
+    names = os.environ.get("LISTEN_FDNAMES", "").split(":")
+    count = int(os.environ.get("LISTEN_FDS", "0") or 0)
+    is_ours = os.environ.get("LISTEN_PID") == str(os.getpid())
+    for offset, passed in enumerate(names[:count] if is_ours else []):
+        if passed == name:
+            # A duplicate, so that a reload that drops and takes the listener again finds the original open.
+            return socket.socket(fileno=os.dup(_LISTEN_FDS_START + offset))
+    has = ", ".join(names[:count]) if is_ours and count else "none"
+    raise BindError(f"fd:{name}: systemd passed no socket of that name (passed: {has})")
+
+
+def _hint(error: OSError) -> str:
+    said = error.strerror or str(error)
+    return f"{said}; {_HINTS[error.errno]}" if error.errno in _HINTS else said
