@@ -1,0 +1,190 @@
+"""The commands; the only module that prints. Must not hold a decision of its own."""
+
+import os
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final, NoReturn
+
+import orjson
+import typer
+
+from tlsproxy import __version__
+from tlsproxy.config.describe import describe, reference
+from tlsproxy.config.load import load_config, quick_config
+from tlsproxy.config.model import Config
+from tlsproxy.core.errors import ConfigError, Mistake, TlsProxyError
+
+if TYPE_CHECKING:
+    from tlsproxy.operate.check import Finding
+
+DEFAULT_CONFIG: Final = Path("/etc/tlsproxy/tlsproxy.toml")
+
+EXIT_FAILED: Final = 1
+EXIT_USAGE: Final = 2
+EXIT_PROBLEMS: Final = 3
+
+_EXIT_CODES: Final = (
+    "Exit codes: 0 all is well; 1 failed while running; 2 wrong usage or a mistake in the configuration, told on "
+    "standard error, one a line; 3 `check` found a problem."
+)
+_WAYS_TO_START: Final = f"""\
+tlsproxy: there is no {DEFAULT_CONFIG}. Three ways to start:
+  tlsproxy run -c FILE     with a configuration file; `tlsproxy config` prints one with every key explained
+  tlsproxy run --imap 127.0.0.1:1143 --cert FILE --key FILE     without a file, in front of one old server
+  tlsproxy demo            to see it work on this machine without any of these"""
+_COLOURS: Final = {"ok": typer.colors.GREEN, "warning": typer.colors.YELLOW, "problem": typer.colors.RED}
+
+# Pretty tracebacks show local variables, and one of them may be a password.
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=_EXIT_CODES,
+    help="Put TLS, refusals and limits in front of an IMAP/POP3 server that cannot be changed.",
+)
+
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option("--config", "-c", metavar="FILE", help="Configuration file.", show_default=str(DEFAULT_CONFIG)),
+]
+
+
+def _print_version(is_wanted: bool) -> None:  # noqa: FBT001 - typer's callback
+    """Answer --version."""
+    if is_wanted:
+        typer.echo(f"tlsproxy {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    _: Annotated[bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Version.")] = False,  # noqa: FBT002 - a flag
+) -> None:
+    """Take the options that belong to no command."""
+
+
+@app.command(epilog=_EXIT_CODES)
+def run(
+    config: ConfigOption = None,
+    imap: Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Quick form: the old IMAP server.")] = None,
+    pop3: Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Quick form: the old POP3 server.")] = None,
+    cert: Annotated[Path | None, typer.Option(metavar="FILE", help="Quick form: certificate chain, PEM.")] = None,
+    key: Annotated[Path | None, typer.Option(metavar="FILE", help="Quick form: its private key, PEM.")] = None,
+) -> None:
+    """Serve until SIGTERM (says goodbye) or SIGINT (at once); SIGHUP reloads.
+
+    With a file (-c), or in the quick form on the well-known ports:
+
+    tlsproxy run --imap 127.0.0.1:1143 --pop3 127.0.0.1:1110 --cert FILE --key FILE
+    """
+    if not any((imap, pop3, cert, key)):
+        path = _config_path(config)
+        _serve(str(path), lambda: load_config(path, os.environ))
+    if config:
+        raise typer.BadParameter("a file and the quick form exclude each other", param_hint="--config")
+    _serve("the options", lambda: quick_config(imap, pop3, cert, key, os.environ))
+
+
+@app.command(epilog=_EXIT_CODES)
+def check(
+    config: ConfigOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of text.")] = False,  # noqa: FBT002 - a flag
+) -> None:
+    """Examine configuration, certificates, addresses, backends and limits of this machine; change nothing."""
+    from tlsproxy.operate.check import examine  # noqa: PLC0415 - sockets and cryptography for this command alone
+
+    path = _config_path(config)
+    try:
+        findings = examine(load_config(path, os.environ), datetime.now(UTC))
+    except ConfigError as error:
+        if as_json:
+            _print_json(error.mistakes, [])
+        else:
+            _tell(str(path), error)
+        raise typer.Exit(EXIT_USAGE) from None
+    if as_json:
+        _print_json([], findings)
+    else:
+        _print_findings(findings)
+    raise typer.Exit(EXIT_PROBLEMS if any(finding.level == "problem" for finding in findings) else 0)
+
+
+@app.command("config", epilog=_EXIT_CODES)
+def config_command(config: ConfigOption = None) -> None:
+    """Print the commented reference: every key, its default and the reason for it.
+
+    With -c the same with the values of that file, as tlsproxy understands them.
+    """
+    if config is None:
+        typer.echo(reference(), nl=False)
+        return
+    try:
+        typer.echo(describe(load_config(config, os.environ)), nl=False)
+    except ConfigError as error:
+        _tell(str(config), error)
+        raise typer.Exit(EXIT_USAGE) from None
+
+
+@app.command(epilog=_EXIT_CODES)
+def demo(
+    once: Annotated[bool, typer.Option("--once", help="End after the walk instead of staying up.")] = False,  # noqa: FBT002 - a flag
+) -> None:
+    """Show the whole job on this machine: an old mail server, tlsproxy in front of it, and mail programs."""
+    from tlsproxy.demo import walk  # noqa: PLC0415 - a mail server for this command alone
+
+    raise typer.Exit(walk.run(once=once))
+
+
+def _serve(where: str, source: Callable[[], Config]) -> NoReturn:
+    """Run to the end; what keeps tlsproxy from starting is told on standard error."""
+    from tlsproxy.operate.logs import Logs  # noqa: PLC0415 - the other commands need no event loop
+    from tlsproxy.process import supervisor  # noqa: PLC0415 - same
+
+    try:
+        raise typer.Exit(supervisor.run(source, Logs.start))
+    except ConfigError as error:
+        _tell(where, error)
+        raise typer.Exit(EXIT_USAGE) from None
+    except TlsProxyError as error:
+        typer.echo(f"tlsproxy: {error}", err=True)
+        raise typer.Exit(EXIT_FAILED) from None
+
+
+def _config_path(given: Path | None) -> Path:
+    """The file to read; a word on the ways to start where there is none."""
+    if given:
+        return given
+    if DEFAULT_CONFIG.exists():
+        return DEFAULT_CONFIG
+    typer.echo(_WAYS_TO_START, err=True)
+    raise typer.Exit(EXIT_USAGE)
+
+
+def _tell(where: str, error: ConfigError) -> None:
+    """Every mistake, one a line."""
+    count = len(error.mistakes)
+    typer.echo(f"tlsproxy: {count} {'mistake' if count == 1 else 'mistakes'} in {where}:", err=True)
+    for mistake in error.mistakes:
+        typer.echo(f"  {mistake}", err=True)
+
+
+def _print_findings(findings: Sequence["Finding"]) -> None:
+    """One line a finding, then what they come to."""
+    for finding in findings:
+        level = typer.style(f"{finding.level:<8}", fg=_COLOURS[finding.level])
+        typer.echo(f"{level} {finding.subject}: {finding.text}")
+    problems, warnings = (sum(finding.level == level for finding in findings) for level in ("problem", "warning"))
+    verdict = "tlsproxy would not serve everything" if problems else "tlsproxy is ready to run"
+    typer.echo(f"{_counted(problems, 'problem')}, {_counted(warnings, 'warning')}: {verdict}")
+
+
+def _counted(number: int, noun: str) -> str:
+    """``1 problem`` or ``2 problems``."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def _print_json(mistakes: Sequence[Mistake], findings: Sequence["Finding"]) -> None:
+    """The same as one object; one of the two lists is empty."""
+    typer.echo(orjson.dumps({"mistakes": mistakes, "findings": findings}, option=orjson.OPT_INDENT_2))
