@@ -13,8 +13,9 @@ from tlsproxy.net.endpoint import Ending, Endpoint
 from tlsproxy.net.idle import IdleClock, IdleWatch
 
 _TAIL_BYTES: Final = 160  # the last line of a response, with room for a chatty one
-# After the client closed its side, the backend has this long to finish its answer (QUIT, then close, is common).
-_HALF_CLOSED_S: Final = 30.0
+# After the client closed its side the backend finishes its answer (QUIT, then close, is common); it has this long
+# for each next piece of it. Most servers close at once when they see the client's end.
+_HALF_CLOSED_S: Final = 5.0
 
 
 class RelayEnd(StrEnum):
@@ -97,15 +98,19 @@ class Relay:
         if ending is not Ending.CLOSED:
             self._finish((Side.CLIENT, ending))
             return
-        if self._half_closed is None:
-            self._half_closed = asyncio.get_running_loop().call_later(_HALF_CLOSED_S, self._give_up_on_backend)
+        self._wait_for_backend(-1)
         if self._backend.has_unsent:
             self._backend.on_drained = self._backend.finish_writing
         else:
             self._backend.finish_writing()
 
-    def _give_up_on_backend(self) -> None:
-        self._finish((Side.CLIENT, Ending.CLOSED))
+    def _wait_for_backend(self, count_before: int) -> None:
+        count = self._count()
+        if count == count_before:
+            self._finish((Side.CLIENT, Ending.CLOSED))
+            return
+        loop = asyncio.get_running_loop()
+        self._half_closed = loop.call_later(_HALF_CLOSED_S, self._wait_for_backend, count)
 
     def _backend_ended(self, ending: Ending) -> None:
         # The client's own close came first if it came at all; the backend only followed.

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from typing import Final
 
 from tlsproxy.admission.base import Admission, Admitted, Refused
-from tlsproxy.config.model import BindAddress, ListenerConfig
+from tlsproxy.config.model import ListenerConfig
 from tlsproxy.core.addresses import peer_from
 from tlsproxy.core.events import Event
 from tlsproxy.core.kinds import ListenerTls
 from tlsproxy.core.log import Log
 from tlsproxy.net.acceptor import Acceptor
-from tlsproxy.process.sockets import address_of
+from tlsproxy.process.sockets import Place, address_of
 from tlsproxy.process.worker import Worker
 
 _OWNER: Final = 1  # the one worker there is
@@ -26,45 +26,45 @@ class Door:
         self._admission = admission
         self._log = log
         self._now = asyncio.get_running_loop().time
-        self._open: dict[BindAddress, tuple[Acceptor, ListenerConfig]] = {}
+        self._open: dict[Place, tuple[Acceptor, ListenerConfig]] = {}
 
-    def addresses(self) -> frozenset[BindAddress]:
+    def places(self) -> frozenset[Place]:
         """What is listened on."""
         return frozenset(self._open)
 
-    def change(self, wanted: Mapping[BindAddress, ListenerConfig], fresh: Mapping[BindAddress, socket.socket]) -> None:
-        """Listen on exactly these addresses.
+    def change(self, wanted: Mapping[Place, ListenerConfig], fresh: Mapping[Place, socket.socket]) -> None:
+        """Listen at exactly these places.
 
         Args:
-            wanted: Every address with its listener.
-            fresh: A bound socket for each address that is not listened on yet.
+            wanted: Every place with its listener.
+            fresh: A bound socket for each place that is not listened on yet.
         """
-        for address in list(self._open):
-            acceptor, listener = self._open[address]
-            if address not in wanted:
-                del self._open[address]
+        for place in list(self._open):
+            acceptor, listener = self._open[place]
+            if place not in wanted:
+                del self._open[place]
                 self._tell(Event.LISTENER_STOPPED, listener, acceptor.sock)
                 acceptor.close()
             else:
-                self._open[address] = (acceptor, wanted[address])
-        for address, sock in fresh.items():
-            self._start(address, wanted[address], sock)
+                self._open[place] = (acceptor, wanted[place])
+        for place, sock in fresh.items():
+            self._start(place, wanted[place], sock)
 
     def close(self) -> None:
         """Accept no more; the kernel refuses whoever comes."""
         self.change({}, {})
 
-    def _start(self, address: BindAddress, listener: ListenerConfig, sock: socket.socket) -> None:
+    def _start(self, place: Place, listener: ListenerConfig, sock: socket.socket) -> None:
         acceptor = Acceptor(
             sock,
-            lambda accepted, peer: self._arrived(address, accepted, peer),
-            lambda error: self._paused(address, error),
+            lambda accepted, peer: self._arrived(place, accepted, peer),
+            lambda error: self._paused(place, error),
         )
-        self._open[address] = (acceptor, listener)
+        self._open[place] = (acceptor, listener)
         self._tell(Event.LISTENER_STARTED, listener, sock)
 
-    def _arrived(self, address: BindAddress, sock: socket.socket, host_and_port: tuple[str, int]) -> None:
-        _, listener = self._open[address]
+    def _arrived(self, place: Place, sock: socket.socket, host_and_port: tuple[str, int]) -> None:
+        _, listener = self._open[place]
         peer = peer_from(*host_and_port)
         match self._admission.admit(peer, _OWNER, self._now()):
             case Admitted(ticket=ticket, evicted=evicted):
@@ -78,8 +78,8 @@ class Door:
                 else:
                     self._worker.turn_away(listener.name, sock, peer, refused, is_told=is_plaintext)
 
-    def _paused(self, address: BindAddress, error: OSError) -> None:
-        acceptor, listener = self._open[address]
+    def _paused(self, place: Place, error: OSError) -> None:
+        acceptor, listener = self._open[place]
         self._tell(Event.LISTENER_PAUSED, listener, acceptor.sock, error=error.strerror)
 
     def _tell(self, event: Event, listener: ListenerConfig, sock: socket.socket, **more: str | None) -> None:

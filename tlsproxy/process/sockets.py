@@ -5,7 +5,7 @@ import os
 import socket
 from typing import Final
 
-from tlsproxy.config.model import InheritedSocket, TcpAddress
+from tlsproxy.config.model import BindAddress, InheritedSocket, TcpAddress
 from tlsproxy.core.errors import BindError
 from tlsproxy.net.endpoint import keep_alive
 
@@ -20,8 +20,17 @@ _HINTS: Final = {
     errno.EAFNOSUPPORT: "this machine has no IPv6",
 }
 
+Place = tuple[BindAddress, str]
+"""Where something listens; the second part tells apart the listeners that leave the port to the kernel."""
 
-def listen(address: TcpAddress | InheritedSocket, keepalive_s: float) -> socket.socket:
+
+def place_of(listener: str, address: BindAddress) -> Place:
+    """The place of a listener's address: the same for as long as a socket bound there can be kept."""
+    is_any_port = isinstance(address, TcpAddress) and not address.port
+    return address, listener if is_any_port else ""
+
+
+def listen(address: BindAddress, keepalive_s: float) -> socket.socket:
     """Bind a listening socket, or take the one that systemd passed under this name.
 
     Raises:

@@ -8,11 +8,11 @@ from datetime import UTC, datetime
 from typing import Final
 
 from tlsproxy.admission.base import Caps
-from tlsproxy.config.model import BackendConfig, BindAddress, Config, Limits, ListenerConfig
+from tlsproxy.config.model import BackendConfig, Config, Limits, ListenerConfig
 from tlsproxy.core.errors import BindError, CertificateError, ConfigError, Mistake
 from tlsproxy.net.backend import Backend
 from tlsproxy.net.certs import Certificate, load_certificate
-from tlsproxy.process.sockets import listen
+from tlsproxy.process.sockets import Place, listen, place_of
 from tlsproxy.server.plan import Plan, make_plan
 from tlsproxy.server.way import Way
 
@@ -30,15 +30,15 @@ class Stage:
     ways: Mapping[str, Way]
     plan: Plan
     caps: Caps
-    listeners: Mapping[BindAddress, ListenerConfig]
-    fresh_sockets: Mapping[BindAddress, socket.socket]
+    listeners: Mapping[Place, ListenerConfig]
+    fresh_sockets: Mapping[Place, socket.socket]
 
 
 def set_stage(
     config: Config,
     *,
     old: Stage | None,
-    is_open: Callable[[BindAddress], bool],
+    is_open: Callable[[Place], bool],
     make_way: Callable[[Backend], Way],
 ) -> Stage:
     """Build everything that a configuration needs.
@@ -46,7 +46,7 @@ def set_stage(
     Args:
         config: The new configuration.
         old: What is running; a backend whose configuration is the same keeps its way, and so its health.
-        is_open: Whether an address is listened on already.
+        is_open: Whether a place is listened on already.
         make_way: Makes the way to a new backend.
 
     Returns:
@@ -73,7 +73,7 @@ def set_stage(
         ways=ways,
         plan=plan,
         caps=make_caps(config.limits),
-        listeners={address: listener for listener in config.listener for address in listener.bind},
+        listeners={place_of(each.name, address): each for each in config.listener for address in each.bind},
         fresh_sockets=sockets,
     )
 
@@ -145,16 +145,15 @@ def _is_same_backend(old: Stage, name: str, config: BackendConfig) -> bool:
     return config.ca is None and old.config.backend.get(name) == config
 
 
-def _bind(
-    config: Config, is_open: Callable[[BindAddress], bool], mistakes: list[Mistake]
-) -> dict[BindAddress, socket.socket]:
-    sockets: dict[BindAddress, socket.socket] = {}
+def _bind(config: Config, is_open: Callable[[Place], bool], mistakes: list[Mistake]) -> dict[Place, socket.socket]:
+    sockets: dict[Place, socket.socket] = {}
     for number, listener in enumerate(config.listener):
         for index, address in enumerate(listener.bind):
-            if is_open(address):
+            place = place_of(listener.name, address)
+            if is_open(place):
                 continue
             try:
-                sockets[address] = listen(address, config.timeouts.keepalive)
+                sockets[place] = listen(address, config.timeouts.keepalive)
             except BindError as error:
                 mistakes.append(Mistake(key=f"listener[{number}].bind[{index}]", value="", hint=str(error)))
     return sockets

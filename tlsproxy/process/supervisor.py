@@ -10,7 +10,7 @@ from typing import Final, Protocol
 
 from tlsproxy import __version__
 from tlsproxy.admission.table import AdmissionTable
-from tlsproxy.config.model import BindAddress, Config, LogConfig
+from tlsproxy.config.model import Config, LogConfig
 from tlsproxy.core.errors import ConfigError
 from tlsproxy.core.events import Event
 from tlsproxy.core.log import Log
@@ -20,6 +20,7 @@ from tlsproxy.process import notify
 from tlsproxy.process.certwatch import CertificateWatch
 from tlsproxy.process.door import Door
 from tlsproxy.process.loops import make_loop
+from tlsproxy.process.sockets import Place
 from tlsproxy.process.stage import Stage, raise_descriptor_limit, set_stage
 from tlsproxy.process.worker import Worker
 from tlsproxy.server.way import Way
@@ -153,8 +154,8 @@ class Supervisor:
         self._tell_config("reload", new)
 
     def _set_stage(self, config: Config, old: Stage | None) -> Stage:
-        open_addresses: frozenset[BindAddress] = self._door.addresses() if old is not None else frozenset()
-        return set_stage(config, old=old, is_open=open_addresses.__contains__, make_way=self._make_way)
+        open_places: frozenset[Place] = self._door.places() if old is not None else frozenset()
+        return set_stage(config, old=old, is_open=open_places.__contains__, make_way=self._make_way)
 
     def _make_way(self, backend: Backend) -> Way:
         return Way(backend, self._log)

@@ -110,7 +110,7 @@ class Exchange:
 
     def _raise_if_over(self) -> None:
         if self._hangup is not None:
-            raise SessionEndedError(self._hangup, is_told=self._hangup is not Reason.BACKEND_TIMEOUT)
+            raise SessionEndedError(self._hangup)  # the Login knows whether its client has had its last words
         if self._client.ending is not None:
             raise PeerLostError(self._client.ending)
 

@@ -37,6 +37,8 @@ _ID_BYTES: Final = 6
 _LINGER_S: Final = 1.0  # last words reach a client on a slow line; a client that never closes holds its place no longer
 _BACKEND_LOSSES: Final = 3  # a backend that greets and leaves, again and again, is no restart
 
+_TOLD_UNASKED: Final = frozenset({Reason.LOGIN_TIMEOUT, Reason.UNAUTHENTICATED_FULL})
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class House:
@@ -292,7 +294,9 @@ class Session:
                 is_apt = is_ours and protocol.has_goodbye and self._relay and self._is_between_responses(self._relay)
                 return protocol.parting(reason, why) if is_apt else b""
             case _ if self._login is not None:
-                return self._login.parting(reason, why)
+                # POP3 says nothing unasked, with two exceptions: an idle client must learn that it was dropped, and why.
+                is_unasked = reason in _TOLD_UNASKED and self._login.wants_client
+                return self._login.parting(reason, why) or (protocol.parting(reason, why) if is_unasked else b"")
             case _:
                 return protocol.parting(reason, why)
 

@@ -21,11 +21,12 @@ _RECORD_BYTES: Final = 16384
 class TlsEndpoint(Endpoint):
     """A peer behind TLS, the handshake done: OpenSSL works on the socket itself, so nothing is kept here."""
 
-    __slots__ = ("_decrypt", "_encrypt", "tls")
+    __slots__ = ("_decrypt", "_encrypt", "_has_finished", "tls")
 
     def __init__(self, plane: Plane, sock: ssl.SSLSocket) -> None:
         super().__init__(plane, sock)
         self.tls = sock
+        self._has_finished = False
         # typeshed forgets that with a buffer the result is a count
         self._decrypt: Callable[[int, memoryview], int] = sock.read  # type: ignore[assignment] # see above
         self._encrypt = sock.write
@@ -55,7 +56,17 @@ class TlsEndpoint(Endpoint):
             self.bytes_in += size
             is_quiet = self.sink(size)
         # A close_notify may stand alone, without a FIN that would wake us again.
-        return is_quiet if got else self.end(Ending.CLOSED)
+        return is_quiet if got else self.end(self._closed_or_reset())
+
+    def _closed_or_reset(self) -> Ending:
+        """Python's ssl tells a reset as an end of file; a socket that was reset has no peer any more."""
+        if self._has_finished:
+            return Ending.CLOSED
+        try:
+            self.sock.getpeername()
+        except OSError:
+            return Ending.RESET
+        return Ending.CLOSED
 
     def _send(self, data: memoryview | bytes) -> bytes:
         is_long = len(data) > _RECORD_BYTES
@@ -80,6 +91,7 @@ class TlsEndpoint(Endpoint):
 
     def finish_writing(self) -> None:
         """Send close_notify (RFC 8446 §6.1) without waiting for the peer's, then FIN."""
+        self._has_finished = True
         with contextlib.suppress(OSError, ValueError):  # wants the peer's close_notify, or the peer is gone
             self.tls.unwrap()
         super().finish_writing()

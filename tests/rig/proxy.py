@@ -1,0 +1,123 @@
+"""A whole proxy but for signals, run on a loop of its own in a thread, with a recorded log."""
+
+import asyncio
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from rig.pki import Pki
+from rig.recorder import WITHIN_S, Recorder
+
+from tlsproxy.admission.table import AdmissionTable
+from tlsproxy.config.model import Config
+from tlsproxy.core.events import Event
+from tlsproxy.core.kinds import LoopKind
+from tlsproxy.process.door import Door
+from tlsproxy.process.loops import make_loop
+from tlsproxy.process.stage import Stage, set_stage
+from tlsproxy.process.worker import Worker
+from tlsproxy.server.way import Way
+
+T = TypeVar("T")
+
+
+def make_config(pki: Pki, address: str, **sections: dict[str, Any]) -> Config:
+    """All four listeners on free ports, one backend address for both protocols."""
+    tables: dict[str, Any] = {
+        "tls": {"certificates": [{"chain": str(pki.chain), "key": str(pki.key)}]},
+        "listener": [
+            {"name": name, "protocol": protocol, "tls": tls, "bind": ["127.0.0.1:0"]}
+            for name, protocol, tls in (
+                ("imaps", "imap", "implicit"),
+                ("imap", "imap", "starttls"),
+                ("pop3s", "pop3", "implicit"),
+                ("pop3", "pop3", "starttls"),
+            )
+        ],
+        "backend": {"imap": {"address": address}, "pop3": {"address": address}},
+    }
+    for name, table in sections.items():
+        if name == "timeouts":
+            tables[name] = {key: f"{round(seconds * 1000)}ms" for key, seconds in table.items()}
+        elif name == "backend":
+            for backend_table in tables["backend"].values():
+                backend_table.update(table)
+        else:
+            tables[name] = {**tables.get(name, {}), **table}
+    return Config.model_validate(tables)
+
+
+class RunningProxy:
+    """Use as a context manager; ``port`` gives the listeners' ports."""
+
+    def __init__(self, config: Config, kind: LoopKind) -> None:
+        self.log = Recorder()
+        self._config = config
+        self._loop, self._plane = make_loop(kind)
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self.ports: dict[str, int] = {}
+        self.stage: Stage
+        self.worker: Worker
+        self.admission: AdmissionTable
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        self.call(self._start)
+        for line in self.log.lines(Event.LISTENER_STARTED):
+            self.ports[line["listener"]] = int(line["address"].rpartition(":")[2])
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self.wait_for(self._stop())
+        finally:
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join(WITHIN_S)
+            self._loop.close()
+
+    def call(self, action: Callable[[], T]) -> T:
+        """Do something in the proxy's thread."""
+
+        async def act() -> T:
+            return action()
+
+        return self.wait_for(act())
+
+    def wait_for(self, coroutine: Any) -> Any:
+        future: Future[Any] = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+        return future.result(WITHIN_S)
+
+    def idle(self) -> None:
+        """Wait until no session is left, and see that none has left anything behind."""
+        self.wait_for(self._idle())
+        assert self.admission.total_count == 0
+        assert self.admission.unauthenticated_count == 0
+
+    async def _idle(self) -> None:
+        async with asyncio.timeout(WITHIN_S):
+            while len(self.worker.roster):
+                await asyncio.sleep(0.005)
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        self._loop.run_forever()
+
+    def _start(self) -> None:
+        self.stage = set_stage(
+            self._config, old=None, is_open=lambda _place: False, make_way=lambda b: Way(b, self.log)
+        )
+        self.admission = AdmissionTable(self.stage.caps)
+        self.worker = Worker(self._plane, self.admission, self.log, self.stage.plan)
+        self.door = Door(self.worker, self.admission, self.log)
+        self.door.change(self.stage.listeners, self.stage.fresh_sockets)
+
+    async def _stop(self) -> None:
+        self.door.close()
+        await self.worker.roster.stop()
+        for way in self.stage.ways.values():
+            way.close()
+        self.worker.close()
