@@ -5,7 +5,7 @@ import pytest
 from tlsproxy.core.outcome import Reason
 from tlsproxy.protocols.replies import coded, imap_parting, pop3_parting, refusal, sentence
 
-# RFC 5530 §3 and RFC 3206 §4: what makes a client ask its user for a password.
+# RFC 5530 §3 and RFC 3206 §5: what makes a client ask its user for a password.
 CREDENTIAL_CODES = {"AUTHENTICATIONFAILED", "AUTHORIZATIONFAILED", "EXPIRED", "AUTH"}
 
 

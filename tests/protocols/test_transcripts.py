@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
 
 import pytest
-from transcripts import Event, Room, Speaker, Step, Transcript, TranscriptError, load_all, parse, unescaped
+from protocols.transcripts import Event, Room, Speaker, Step, Transcript, TranscriptError, load_all, parse, unescaped
 
 from tlsproxy.core.kinds import ProtocolName
 from tlsproxy.core.outcome import Reason

@@ -12,7 +12,7 @@ from tlsproxy.protocols.replies import imap_parting
 
 IMAP: Final = MailProtocol(
     name=ProtocolName.IMAP,
-    implicit_port=993,  # RFC 8314 §7.3
+    implicit_port=993,  # RFC 8314
     starttls_port=143,  # RFC 9051 §2.1
     alpn="imap",
     make_gate=ImapGate,

@@ -17,7 +17,7 @@ _MECHANISM: Final = re.compile(rb"[A-Za-z0-9_-]{1,20}")
 # RFC 4648 §4, and "=" alone for an empty initial response (RFC 4959 §3).
 _BASE64: Final = re.compile(rb"[A-Za-z0-9+/]*={0,2}")
 _EMPTY_RESPONSE: Final = b"="
-# RFC 2971 §3.3.
+# RFC 2971.
 _KEY_BYTES: Final = 30
 _VALUE_BYTES: Final = 1024
 _PAIRS: Final = 30
@@ -146,7 +146,7 @@ class AuthenticateArguments:
 
 
 class IdArguments:
-    """``SP NIL`` or ``SP ( string nstring ... )`` (RFC 2971 §3.1)."""
+    """``SP NIL`` or ``SP ( string nstring ... )`` (RFC 2971)."""
 
     __slots__ = ("_is_open", "_strings", "_taken", "is_complete")
 
@@ -191,7 +191,7 @@ class IdArguments:
 
     def line(self) -> bytes:
         """The arguments written anew, without literals; what no quoted string can hold becomes NIL."""
-        written = [(quoted(key), v and quoted(v)) for key, v in self.pairs()]
+        written = [(quoted(key), None if value is None else quoted(value)) for key, value in self.pairs()]
         inside = b" ".join(key + b" " + (value or b"NIL") for key, value in written if key)
         return b"(" + inside + b")" if inside else b"NIL"
 

@@ -4,7 +4,7 @@ Nothing of a command is sent before it is whole, unless one of its literals has 
 """
 
 from enum import StrEnum, auto
-from typing import Final
+from typing import Final, assert_never
 
 from tlsproxy.core.outcome import Reason
 from tlsproxy.protocols.base import (
@@ -24,7 +24,7 @@ from tlsproxy.protocols.sasl import is_bound_to_channel
 
 # RFC 3501 §6.2.2.
 _CANCEL: Final = b"*"
-# RFC 7888 §5: LITERAL- allows this many bytes unasked.
+# RFC 7888: LITERAL- allows this many bytes unasked.
 _SMALL_LITERAL_BYTES: Final = 4096
 _NOT_UNDERSTOOD: Final = b"Not understood before login"
 
@@ -115,18 +115,19 @@ class ClientSide:
         command = self.command
         if command is not None and command.left is not None:
             return self._read_literal(command, command.left)
-        is_response = self._turn is _Turn.SASL
+        exchange = self.exchange if self._turn is _Turn.SASL else None
         if command is None:
             line = self.intake.command_line()
         else:
-            line = self.intake.line(self._limits.sasl_line_bytes if is_response else self._limits.line_bytes)
+            line = self.intake.line(self._limits.sasl_line_bytes if exchange else self._limits.line_bytes)
         match line:
             case None:
                 return None
             case Reason():
                 return farewell(line)
             case bytes():
-                return self._pass_response(line) if is_response else self._read_line(line)
+                return self._pass_response(line, exchange) if exchange else self._read_line(line)
+        assert_never(line)
 
     def _read_literal(self, command: OpenCommand, size: int) -> list[LoginAction] | None:
         if len(self.intake) < size:
@@ -154,7 +155,7 @@ class ClientSide:
         if literal.is_synchronizing and (is_too_large or command.is_refused):
             return self._bad(command, _NOT_UNDERSTOOD)
         if is_too_large:
-            # RFC 7888 §4: what is on its way cannot be refused, only cut off.
+            # RFC 7888: what is on its way cannot be refused, only cut off.
             return farewell(Reason.TOO_MUCH_BEFORE_LOGIN)
         command.left = literal.size
         if literal.is_synchronizing:
@@ -187,11 +188,10 @@ class ClientSide:
             case _:
                 return [self._send(_Turn.ANSWER)]
 
-    def _pass_response(self, line: bytes) -> list[LoginAction]:
+    def _pass_response(self, line: bytes, exchange: AuthenticateArguments) -> list[LoginAction]:
         """Pass a response of an exchange on; what is no base64 becomes a cancel, for a server says BAD to both."""
         self.is_cancelled = line == _CANCEL
-        if self.exchange is not None:
-            self.exchange.see(line)
+        exchange.see(line)
         return [self._send_line(line if is_base64(line) else _CANCEL)]
 
     def _bad(self, command: OpenCommand, why: bytes) -> list[LoginAction]:

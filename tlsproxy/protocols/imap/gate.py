@@ -1,7 +1,7 @@
 """IMAP in clear, up to STARTTLS: every login is refused, nothing said here lives on; must not keep a password."""
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, assert_never
 
 from tlsproxy.core.outcome import Reason
 from tlsproxy.protocols.base import DialogueLimits, GateAction, Hangup, PasswordExposed, StartTls, ToClient
@@ -11,7 +11,7 @@ from tlsproxy.protocols.imap.intake import Intake
 from tlsproxy.protocols.imap.syntax import Literal, split_literal
 from tlsproxy.protocols.replies import imap_parting, refusal
 
-# No AUTH=, LITERAL+ or SASL-IR: nothing that would make a client send its password (RFC 9051 §11.2).
+# No AUTH=, LITERAL+ or SASL-IR: nothing that would make a client send its password.
 _CAPABILITIES: Final = b"CAPABILITY IMAP4rev1 ID STARTTLS LOGINDISABLED"
 # RFC 5530 §3.
 _TLS_FIRST: Final = b"NO [PRIVACYREQUIRED] Start TLS first"
@@ -70,6 +70,7 @@ class ImapGate:
                 return self._hang_up(line)
             case bytes():
                 return self._read(line)
+        assert_never(line)
 
     def _read(self, line: bytes) -> list[GateAction]:
         command, text = (self._command, line) if self._command else open_command(line)
@@ -90,7 +91,7 @@ class ImapGate:
             self._command = None
             return self._refuse(command, is_asking=True)
         if is_too_large:
-            # RFC 7888 §4: what is on its way cannot be refused, only cut off.
+            # RFC 7888: what is on its way cannot be refused, only cut off.
             return self._hang_up(Reason.TOO_MUCH_BEFORE_LOGIN)
         self._command, command.left, self._kept = command, literal.size, b""
         return [ToClient(b"+ Go on\r\n")] if literal.is_synchronizing else []

@@ -97,8 +97,8 @@ class ImapLogin:
         return actions
 
     def try_again(self) -> bool:
-        """Make ready for a new backend connection; False if the old one took a command or half a response with it."""
-        if self._is_over or self._client.is_sent or self._reader.is_inside:
+        """Make ready for a new backend connection; False if the old one took something with it or said goodbye."""
+        if self._is_over or self._has_parted or self._client.is_sent or self._reader.is_inside:
             return False
         self._passes_greeting = self._passes_greeting and not self.is_greeted
         self.is_greeted = False
@@ -191,7 +191,9 @@ class ImapLogin:
                 is_credential = is_about_credentials(response)
                 failed = LoginFailed(user=login.user, mechanism=mechanism, is_credential=is_credential)
                 answer = filter_capabilities(with_failure_code(response)) + CRLF
-                return [ToClient(answer), failed, *self._count_failure(is_credential)]
+                self._failures += is_credential
+                is_enough = self._failures >= self._limits.failed_logins
+                return [ToClient(answer), failed, *(self._noted(farewell(Reason.LOGIN_FAILURES)) if is_enough else [])]
             case _:
                 return [_passed(response), *self._noted(self._client.count_bad())]
 
@@ -203,13 +205,8 @@ class ImapLogin:
         to_backend: list[LoginAction] = [ToBackend(waiting)] if waiting else []
         return to_client + to_backend
 
-    def _count_failure(self, is_credential: bool) -> list[LoginAction]:  # noqa: FBT001 - a fact to add up
-        self._failures += is_credential
-        is_enough = is_credential and self._failures >= self._limits.failed_logins
-        return self._noted(farewell(Reason.LOGIN_FAILURES)) if is_enough else []
-
     def _noted(self, actions: list[LoginAction]) -> list[LoginAction]:
-        """Take note of a goodbye that the client's half has said."""
+        """Take note of a goodbye of ours among the actions."""
         if any(isinstance(action, Hangup) for action in actions):
             self._is_over = self._has_parted = True
         return actions

@@ -13,7 +13,7 @@ CONTINUATION: Final = b"+"
 
 # Far above any capability list or response text; a server that says more before login speaks another protocol.
 _LINE_BYTES: Final = 64 * 1024
-# Before login only ID's answer has literals (RFC 2971 §3.3: values of at most 1024 bytes).
+# Before login only ID's answer has literals (RFC 2971: values of at most 1024 bytes).
 _LITERAL_BYTES: Final = 64 * 1024
 # RFC 3501 §7.1.
 _STATUS: Final = re.compile(rb"([^ ]+) (OK|NO|BAD|BYE|PREAUTH)(?: (.*))?", re.IGNORECASE | re.DOTALL)

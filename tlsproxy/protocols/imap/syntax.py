@@ -20,7 +20,7 @@ _COMMAND: Final = re.compile(rb"(%b) (%b)( .*)?" % (_TAG, _NAME), re.DOTALL)
 _TAGGED: Final = re.compile(rb"(%b) " % _TAG)
 _WHOLE_LINE: Final = re.compile(rb"%b%b %b(?: .*)?\r?\n" % (_HTTP, _TAG, _NAME), re.DOTALL)
 _BEGINNING: Final = re.compile(rb"%b(?:%b(?: (?:%b(?:\r| .*)?)?)?)?" % (_HTTP, _TAG, _NAME), re.DOTALL)
-# RFC 3501 §9 literal, RFC 7888 §3 non-synchronizing literal.
+# RFC 3501 §9 literal, RFC 7888 non-synchronizing literal.
 _LITERAL: Final = re.compile(rb"\{([0-9]+)(\+?)\}\Z")
 # RFC 9051 §9 number64 has at most 19 digits, RFC 3501's number 10; more is larger than any limit.
 _NUMBER_DIGITS: Final = 10
@@ -52,7 +52,7 @@ class Literal:
     size: int
     """Bytes."""
     is_synchronizing: bool
-    """Whether its sender waits for ``+`` before sending it (RFC 7888 §3: ``{n+}`` does not)."""
+    """Whether its sender waits for ``+`` before sending it (RFC 7888: ``{n+}`` does not)."""
 
 
 class TokenKind(StrEnum):

@@ -1,7 +1,7 @@
 """Our own STARTTLS with a backend that wants one; must not let anything heard before TLS through."""
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, assert_never
 
 from tlsproxy.core.outcome import Reason
 from tlsproxy.protocols.base import Hangup, StartTls, ToBackend, UpgradeAction
@@ -31,6 +31,8 @@ class ImapUpgrade:
     def from_backend(self, data: bytes) -> Sequence[UpgradeAction]:
         """Take bytes from the backend, in any split."""
         actions: list[UpgradeAction] = []
+        if self._is_over:
+            return actions
         self._reader.feed(data)
         while not self._is_over and (part := self._reader.read()) is not None:
             action = self._heard(part)
@@ -53,6 +55,7 @@ class ImapUpgrade:
                 self._untagged += 1
                 is_fine = tag == UNTAGGED and self._untagged <= _UNTAGGED_LINES
                 return None if is_fine else Hangup(Reason.BACKEND_GARBAGE)
+        assert_never(part)
 
     def _greeted(self, response: Response) -> UpgradeAction:
         reason = unfit_greeting(response)

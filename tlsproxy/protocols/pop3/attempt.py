@@ -1,7 +1,7 @@
 """One command that the backend may see before login, and what its answer will mean; must not hold a password."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final
 
@@ -16,7 +16,7 @@ from tlsproxy.protocols.pop3.syntax import (
 )
 from tlsproxy.protocols.sasl import SaslUser, is_bound_to_channel
 
-_WRONG_PASSWORD: Final = b"AUTH"  # RFC 3206 §4
+_WRONG_PASSWORD: Final = b"AUTH"  # RFC 3206 §5
 # First levels of the codes that say that the password was not the cause (RFC 2449 §8.1, RFC 3206 §4). A code that
 # nobody registered counts as a wrong password: else a server with a tag of its own in each -ERR had no limit.
 _NO_CREDENTIAL_CODES: Final = frozenset({b"SYS", b"IN-USE", b"LOGIN-DELAY"})
@@ -28,9 +28,8 @@ class Attempt:
 
     verb: bytes
     named_user: bytes | None = None
-    exchange: SaslUser | None = None
-    """Only of an AUTH with a mechanism."""
     sasl_mechanism: bytes = b""
+    exchange: SaslUser = field(default_factory=lambda: SaslUser(b""))
     has_responded: bool = False
     """Whether the client has said anything in the exchange that the backend can judge."""
     is_cancelled: bool = False
@@ -38,7 +37,7 @@ class Attempt:
     @property
     def user(self) -> bytes | None:
         """Who logs in, as far as it is known."""
-        return self.exchange.user if self.exchange else self.named_user
+        return self.named_user or self.exchange.user
 
     @property
     def mechanism(self) -> str:
@@ -51,9 +50,14 @@ class Attempt:
         return is_bound_to_channel(self.sasl_mechanism)
 
     @property
+    def is_exchange(self) -> bool:
+        """Whether challenges and responses follow (RFC 5034 §4)."""
+        return bool(self.sasl_mechanism)
+
+    @property
     def is_login(self) -> bool:
         """Whether a yes logs in."""
-        return self.exchange is not None or self.verb in {b"PASS", b"APOP"}
+        return self.is_exchange or self.verb in {b"PASS", b"APOP"}
 
     @property
     def is_judged(self) -> bool:
@@ -62,17 +66,15 @@ class Attempt:
         It is not where the client gave up, or where the backend did not even know the mechanism: clients try one after
         the other, and must not run into the limit on failed logins by that.
         """
-        if self.exchange:
+        if self.is_exchange:
             return self.has_responded and not self.is_cancelled
         return self.verb in {b"USER", b"PASS", b"APOP"}
 
     def see(self, response: bytes) -> None:
         """Look at a client's line of the exchange."""
-        if response == CANCEL:
-            self.is_cancelled = True
-        elif self.exchange:
-            self.has_responded = True
-            self.exchange.see(response)
+        self.has_responded = True
+        self.is_cancelled = self.is_cancelled or response == CANCEL
+        self.exchange.see(response)
 
     def failure(self, line: bytes) -> tuple[bytes, LoginFailed]:
         """Read the backend's no.
@@ -126,7 +128,7 @@ def _auth(said: Command, _user: bytes | None) -> Attempt | None:
     auth = auth_argument(said.argument)
     if auth is None or not auth.is_well_formed:
         return None
-    attempted = Attempt(said.verb, exchange=SaslUser(auth.mechanism), sasl_mechanism=auth.mechanism)
+    attempted = Attempt(said.verb, sasl_mechanism=auth.mechanism, exchange=SaslUser(auth.mechanism))
     if auth.response is not None:
         attempted.see(auth.response)
     return attempted

@@ -17,7 +17,7 @@ _EXPOSURE_LIMIT: Final = 3
 
 GREETING: Final = b"+OK ready" + CRLF  # no APOP timestamp (RFC 1939 §7): APOP is refused here
 _OK: Final = b"+OK" + CRLF
-# RFC 2449 §5 and §6, RFC 2595 §4, RFC 3206 §4; neither USER nor SASL, so that no client tries.
+# RFC 2449 §5 and §6, RFC 2595 §4, RFC 3206 §6; neither USER nor SASL, so that no client tries.
 _CAPABILITIES: Final = CRLF.join([b"+OK", b"STLS", b"RESP-CODES", b"AUTH-RESP-CODE", b".", b""])
 _TLS_FIRST: Final = b"-ERR [AUTH] No login in clear text here, say STLS: TLS first" + CRLF
 _EXPOSED: Final = (

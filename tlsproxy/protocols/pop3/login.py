@@ -158,7 +158,7 @@ class Pop3Login:
         if attempted.is_bound_to_channel:
             return [ToClient(_NO_SUCH_MECHANISM)]
         self._attempt = attempted
-        self._awaits = _Awaits.CHALLENGE if attempted.exchange else _Awaits.STATUS
+        self._awaits = _Awaits.CHALLENGE if attempted.is_exchange else _Awaits.STATUS
         return [ToBackend((line if said.verb in _VERBATIM else line.rstrip(b" ")) + CRLF)]
 
     def _response(self, line: bytes) -> list[LoginAction]:
