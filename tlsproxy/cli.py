@@ -25,8 +25,8 @@ EXIT_USAGE: Final = 2
 EXIT_PROBLEMS: Final = 3
 
 _EXIT_CODES: Final = (
-    "Exit codes: 0 all is well; 1 failed while running; 2 wrong usage or a mistake in the configuration, told on "
-    "standard error, one a line; 3 `check` found a problem."
+    "Exit codes: 0 all is well; 1 failed while running; 2 wrong usage, or the configuration cannot be used: the "
+    "reasons are told on standard error, one a line; 3 `check` found a problem."
 )
 _WAYS_TO_START: Final = f"""\
 tlsproxy: there is no {DEFAULT_CONFIG}. Three ways to start:

@@ -134,7 +134,7 @@ def test_rates_come_back(count: int, milliseconds: int) -> None:
 @pytest.mark.parametrize(
     ("text", "address"),
     [
-        ("0.0.0.0:993", TcpAddress("0.0.0.0", 993)),  # noqa: S104 - what an administrator writes
+        ("192.0.2.1:993", TcpAddress("192.0.2.1", 993)),
         ("[::]:993", TcpAddress("::", 993)),
         ("[2001:DB8:0::1]:1", TcpAddress("2001:db8::1", 1)),
         ("[fe80::1%eth0]:993", TcpAddress("fe80::1%eth0", 993)),
@@ -152,7 +152,7 @@ def test_addresses_to_listen_on_are_read(text: str, address: object) -> None:
     [
         ("", 'write an address as "127.0.0.1:143"'),
         ("143", 'the host is missing; write "127.0.0.1:143", or "0.0.0.0:143" for every IPv4 address'),
-        ("0.0.0.0", 'the port is missing; write "0.0.0.0:143"'),
+        ("192.0.2.1", 'the port is missing; write "192.0.2.1:143"'),
         (":143", '"" is no host; write an address or a name before the ":"'),
         ("*:143", 'write two addresses: "0.0.0.0:143" for IPv4 and "[::]:143" for IPv6'),
         ("::1:143", 'an IPv6 address stands in brackets; write "[::1]:143"'),

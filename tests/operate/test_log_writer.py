@@ -104,9 +104,13 @@ def test_stuck_pipe_blocks_nobody_and_the_missing_are_counted(make: Make, pipe: 
 def test_missing_are_told_even_if_nothing_else_is_to_be_said(make: Make, pipe: tuple[int, int]) -> None:
     reader, fd = pipe
     writer = make(fd)
-    for _ in range(3 * LIMIT):
+    with writer._condition:  # so that the thread takes all at once
+        for _ in range(LIMIT):
+            writer.put(LINE)
+    wait_until(lambda: writer._under_way == LIMIT)
+    for _ in range(5):
         writer.put(LINE)
-    assert b"dropped " in drain(reader, b"dropped ")
+    assert drain(reader, b"dropped 5\n") == LINE * LIMIT + b"dropped 5\n"
 
 
 @pytest.mark.skipif(not FULL.exists(), reason="there is no /dev/full here")

@@ -144,10 +144,10 @@ def test_exceptions_become_a_field(start: Start, settings: Settings) -> None:
     try:
         int("odd")
     except ValueError as error:
-        logs.logger.exception(Event.SESSION_BROKEN)
+        logs.logger.error(Event.SESSION_BROKEN, exc_info=True)  # noqa: G201  there is one way to say it
         caught = error
     logs.logger.error(Event.SESSION_BROKEN, exc_info=caught)
-    logs.logger.exception(Event.SESSION_BROKEN)  # noqa: LOG004  nothing is being handled: must do no harm
+    logs.logger.error(Event.SESSION_BROKEN, exc_info=True)  # noqa: LOG014  nothing is being handled: must do no harm
     logs.logger.error(Event.SESSION_BROKEN, exc_info=False)
     logs.stop()
     first, second, third, fourth = lines(settings.file)
@@ -177,8 +177,8 @@ def test_no_secret_gets_in_through_a_repr_or_a_traceback(start: Start, settings:
     login = Login()
     try:
         login.fail()
-    except ValueError:
-        logs.logger.exception(Event.SESSION_BROKEN, login=login, many=[login], by_name={"x": login})
+    except ValueError as error:
+        logs.logger.error(Event.SESSION_BROKEN, login=login, many=[login], by_name={"x": login}, exc_info=error)  # noqa: TRY400
     logs.stop()
     text = Path(settings.file).read_text("utf-8")
     assert "ValueError: cannot use 9 bytes" in text

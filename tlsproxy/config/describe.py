@@ -69,16 +69,19 @@ def describe(config: Config) -> str:
 
 def _listeners(config: Config, tables: list[Table]) -> str:
     """The listeners, commented out where they are those that come by themselves."""
-    plain = {"tls": config.tls, "backend": config.backend}
-    is_derived = Config.model_validate(with_listeners(plain)).listener == config.listener
+    derived = with_listeners({"backend": config.backend})["listener"]
+    is_derived = tuple(map(ListenerConfig.model_validate, derived)) == config.listener
     blocks = [_comment(_doc(ListenerConfig))]
     if is_derived:
         blocks[0] += "\n" + _comment(_DERIVED)
     mark = "#" if is_derived else ""
     for n, table in enumerate(tables):
         lines = [f"{mark}[[listener]]"]
-        for key, value in table.items():
-            lines += _explained(ListenerConfig, key, value, mark) if n == 0 else _bare(key, value, mark)
+        for k, (key, value) in enumerate(table.items()):
+            if n == 0:
+                lines += [""] * (k > 0) + list(_explained(ListenerConfig, key, value, mark))
+            else:
+                lines += _bare(key, value, mark)
         blocks.append("\n".join(lines))
     return "\n".join([blocks[0], "\n\n".join(blocks[1:])])
 
@@ -99,7 +102,9 @@ def _section(head: str, model: type[BaseModel], table: Table) -> Iterator[str]:
     defaults = _defaults(model)
     yield _comment(_doc(model))
     yield head
-    for key, value in table.items():
+    for n, (key, value) in enumerate(table.items()):
+        if n:
+            yield ""
         yield from _explained(model, key, value, "#" if key in defaults and defaults[key] == value else "")
 
 

@@ -147,7 +147,10 @@ class Timeouts(Section):
     )
     backend_connect: Seconds = Field(
         default=5.0,
-        description="One connection to the backend, TLS to it included. It is near; what takes longer is down.",
+        description=(
+            "Each step of reaching the backend: the connection (all addresses of its name together), its answer to "
+            "STARTTLS, the handshake. It is near; what takes longer is down."
+        ),
     )
     backend_login: Seconds = Field(
         default=30.0,

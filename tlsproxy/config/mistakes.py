@@ -109,8 +109,8 @@ def _no_choice(path: Path, detail: ErrorDetails) -> str:
 def _no_table(path: Path, detail: ErrorDetails) -> str:
     """A single value or a list where keys belong."""
     fields = section_at(path).model_fields
-    required = [name for name, field in fields.items() if field.is_required()] or [next(iter(fields))]
-    keys = ", ".join(_example((*path, name)) for name in required)
+    required = [name for name, field in fields.items() if field.is_required()]
+    keys = ", ".join(_example((*path, name)) for name in required or [next(iter(fields))])
     if path[:2] == ("tls", "certificates"):
         return f"write {{ {keys} }}"
     if path[0] == "listener":
@@ -118,7 +118,7 @@ def _no_table(path: Path, detail: ErrorDetails) -> str:
     brackets = f"[{key_path(path)}]"
     if isinstance(detail["input"], list):
         return f"there is only one; write {brackets} in single brackets"
-    return f"write {brackets} and below it its keys, as {keys}"
+    return f"write {brackets} and below it {'' if required else 'its keys, as '}{keys}"
 
 
 def _no_tables(_: Path, __: ErrorDetails) -> str:

@@ -123,7 +123,7 @@ def _parse_network(text: str) -> Network:
     except ValueError:
         raise ValueError('write a network as "192.0.2.0/24" or "2001:db8::/32", or one address') from None
     if str(network.network_address) != str(ipaddress.ip_address(text.partition("/")[0])):
-        raise ValueError(f'the address has bits behind its prefix; write "{network}", or the address alone')
+        raise ValueError(f'the address has bits behind its prefix; write "{network}", or the address')
     return network
 
 
@@ -132,9 +132,7 @@ def _read_bind(value: object) -> BindAddress:
     if isinstance(value, TcpAddress | InheritedSocket):
         return value
     if _is_whole(value):
-        raise ValueError(
-            f'the host is missing; write "0.0.0.0:{value}" for every IPv4 address, "[::]:{value}" for IPv6'
-        )
+        raise ValueError(f'the host is missing; write "0.0.0.0:{value}" for IPv4, "[::]:{value}" for IPv6')
     return _read_text(value, parse_bind, '"0.0.0.0:993"')
 
 
@@ -146,7 +144,7 @@ def _read_backend(value: object, info: ValidationInfo) -> BackendAddress:
         raise ValueError(f'the host is missing; write "127.0.0.1:{value}"')
     address = _read_text(value, parse_backend, '"127.0.0.1:1143"')
     if isinstance(address, UnixAddress):
-        return UnixAddress(str(_anchored(Path(address.path), info)))
+        return parse_backend(f"unix:{_anchored(Path(address.path), info)}")
     return address
 
 

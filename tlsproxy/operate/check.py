@@ -13,6 +13,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from time import monotonic
 from typing import Final
 
 from tlsproxy.config.model import BackendConfig, CertificateFiles, Config, InheritedSocket, TcpAddress, UnixAddress
@@ -186,14 +187,18 @@ def _connected(backend: BackendConfig, timeout_s: float) -> socket.socket:
 
 
 def _first_line(sock: socket.socket) -> bytes:
-    """What the server says first; nothing if it stays silent."""
+    """What the server says first, as far as it comes within the time; nothing if it stays silent."""
     line = b""
-    sock.settimeout(_GREETING_TIMEOUT_S)
-    try:
-        while b"\n" not in line and len(line) < _GREETING_LIMIT_BYTES and (more := sock.recv(_GREETING_LIMIT_BYTES)):
-            line += more
-    except TimeoutError:
-        pass  # silence is a finding, not an error
+    deadline = monotonic() + _GREETING_TIMEOUT_S
+    while b"\n" not in line and len(line) < _GREETING_LIMIT_BYTES and (left_s := deadline - monotonic()) > 0:
+        sock.settimeout(left_s)
+        try:
+            more = sock.recv(_GREETING_LIMIT_BYTES)
+        except TimeoutError:
+            break  # silence is a finding, not an error
+        if not more:
+            break
+        line += more
     return line.partition(b"\n")[0].strip()
 
 
@@ -235,13 +240,14 @@ def _numbers(config: Config) -> Iterator[Finding]:
 
 def _descriptors(total: int) -> Iterator[Finding]:
     """Whether the process may open what limits.total promises."""
-    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    # A start raises the soft limit to the hard one.
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     room = max((limit - _FDS_RESERVED) // 2, 0)
     if limit == resource.RLIM_INFINITY or total <= room:
         yield _ok("limits.total", f"{total} connections fit into the limit of open files")
     else:
         wanted = 2 * total + _FDS_RESERVED
-        hint = f"raise it to {wanted} (LimitNOFILE= in the systemd unit, ulimit -n in a shell)"
+        hint = f"raise it to {wanted} (LimitNOFILE= in the systemd unit, ulimit -Hn in a root shell)"
         yield _warning("limits.total", f"{total} is lowered to {room}, since only {limit} files may be open; {hint}")
 
 

@@ -77,17 +77,23 @@ class LineWriter:
         return not self._thread.is_alive() and not self._dropped
 
     def _run(self) -> None:
-        while True:
-            with self._condition:
-                self._condition.wait_for(lambda: self._has_work() or self._is_stopping)
-                if not self._has_work():
-                    break
-                self._switch()
-                lines, self._waiting = self._waiting, []
-                dropped, self._dropped = self._dropped, 0
-                self._under_way = len(lines)
-            self._write(lines, dropped)
+        while self._wait():
+            self._write(*self._take())
         os.close(self._fd)
+
+    def _wait(self) -> bool:
+        """Wait for something to do; False once everything is done and ``stop`` was called."""
+        with self._condition:
+            self._condition.wait_for(lambda: self._has_work() or self._is_stopping)
+            return self._has_work()
+
+    def _take(self) -> tuple[list[bytes], int]:
+        with self._condition:
+            self._switch()
+            lines, self._waiting = self._waiting, []
+            dropped, self._dropped = self._dropped, 0
+            self._under_way = len(lines)
+            return lines, dropped
 
     def _has_work(self) -> bool:
         # After a failure the count waits for the next line: trying at once would turn in circles.

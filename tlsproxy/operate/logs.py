@@ -16,6 +16,7 @@ from structlog.typing import EventDict
 
 from tlsproxy.core.events import Event
 from tlsproxy.core.kinds import LogFormat, LogLevel
+from tlsproxy.core.log import Log
 from tlsproxy.operate.log_render import Fields, console_line, exception_text, json_line
 from tlsproxy.operate.log_writer import LineWriter, open_log
 
@@ -33,10 +34,10 @@ class Logs:
         self._sink.look(settings, fd)
         self._writer = LineWriter(fd, self._sink.dropped_line)
         self._sink.put = self._writer.put
-        self.logger: Log = structlog.wrap_logger(
+        self.logger: EventLog = structlog.wrap_logger(
             self._sink,
             processors=[_with_exception, _in_order, self._sink.line],
-            wrapper_class=Log,
+            wrapper_class=EventLog,
             context_class=dict,
         ).bind()
 
@@ -95,8 +96,8 @@ class LogSettings(Protocol):
         ...
 
 
-class Log(structlog.BoundLoggerBase):
-    """What the other floors see of the log; ``bind`` gives one that adds fields to each of its lines."""
+class EventLog(structlog.BoundLoggerBase, Log):
+    """The logger that is handed out; ``bind`` gives one that adds fields to each of its lines."""
 
     _logger: "_Sink"
 
@@ -115,10 +116,6 @@ class Log(structlog.BoundLoggerBase):
     def error(self, event: Event, **fields: object) -> None:
         """Tell a bug or a lost ability."""
         self.log(LogLevel.ERROR, event, **fields)
-
-    def exception(self, event: Event, **fields: object) -> None:
-        """Tell a bug or a lost ability, with the exception that is being handled as ``exception``."""
-        self.log(LogLevel.ERROR, event, exc_info=True, **fields)
 
     def log(self, level: LogLevel, event: Event, **fields: object) -> None:
         """Tell an event at a level that is known at run time only.
