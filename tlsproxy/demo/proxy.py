@@ -1,0 +1,263 @@
+"""The proxy as an administrator runs it: a configuration file, ``python -m tlsproxy run``, and its log."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from tlsproxy.core.events import Event
+from tlsproxy.demo.certificates import DemoCertificates
+from tlsproxy.demo.dialogue import StepError
+from tlsproxy.operate.log_render import console_line
+
+_HOST: Final = "127.0.0.1"
+# Python starts, imports and reads the certificate in about half a second; a busy machine takes its time.
+_START_LIMIT_S: Final = 30.0
+_LOG_LIMIT_S: Final = 10.0
+# SIGINT ends tlsproxy at once; what still runs then is ended hard.
+_STOP_LIMIT_S: Final = 5.0
+# The walk writes some fifty lines; what is older has been shown.
+_KEPT_LINES: Final = 1000
+_OVERRIDE_PREFIX: Final = "TLSPROXY__"
+_CONFIG: Final = """\
+[tls]
+certificates = [{{ chain = "{chain}", key = "{key}" }}]
+
+[[listener]]
+protocol = "imap"
+tls = "implicit"
+bind = ["127.0.0.1:{imaps}"]
+[[listener]]
+protocol = "imap"
+tls = "starttls"
+bind = ["127.0.0.1:{imap}"]
+[[listener]]
+protocol = "pop3"
+tls = "implicit"
+bind = ["127.0.0.1:{pop3s}"]
+[[listener]]
+protocol = "pop3"
+tls = "starttls"
+bind = ["127.0.0.1:{pop3}"]
+
+[backend.imap]
+address = "127.0.0.1:{backend_imap}"
+[backend.pop3]
+address = "127.0.0.1:{backend_pop3}"
+
+[limits]
+# Connections at once from one address; the default is 100.
+per_address = {cap}
+"""
+
+
+class ProxyStartError(Exception):
+    """The proxy did not come up; the text is what it said."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ports:
+    """Where the proxy listens on 127.0.0.1."""
+
+    imaps: int
+    imap: int
+    pop3s: int
+    pop3: int
+
+
+# The well-known ports with a thousand before them, which nobody needs a privilege for.
+_PREFERRED: Final = Ports(imaps=1993, imap=1143, pop3s=1995, pop3=1110)
+
+
+@dataclass(frozen=True, slots=True)
+class LogLine:
+    """One line of the proxy's output."""
+
+    text: str
+    fields: Mapping[str, object]
+    """Empty if the line is no JSON object, such as a traceback's."""
+
+    @property
+    def event(self) -> object:
+        """The event's name."""
+        return self.fields.get("event")
+
+    def for_people(self, *, is_coloured: bool) -> str:
+        """The line in the log's console format; as it stands if it is no log line."""
+        if not {"ts", "level", "event"} <= self.fields.keys():
+            return self.text
+        return console_line(self.fields, is_coloured=is_coloured).decode().rstrip()
+
+
+def choose_ports(*, is_preferring: bool = True) -> Ports:
+    """The preferred ports where they are free, else any that are."""
+    wanted = (_PREFERRED.imaps, _PREFERRED.imap, _PREFERRED.pop3s, _PREFERRED.pop3)
+    probes: list[socket.socket] = []
+    try:
+        for port in wanted:
+            probe = _bound(port) if is_preferring else None
+            probes.append(probe or socket.create_server((_HOST, 0)))
+        imaps, imap, pop3s, pop3 = (probe.getsockname()[1] for probe in probes)
+    finally:
+        for probe in probes:
+            probe.close()
+    return Ports(imaps=imaps, imap=imap, pop3s=pop3s, pop3=pop3)
+
+
+def _bound(port: int) -> socket.socket | None:
+    with suppress(OSError):
+        return socket.create_server((_HOST, port))
+    return None
+
+
+def configuration(ports: Ports, files: DemoCertificates, *, backend_imap: int, backend_pop3: int, cap: int) -> str:
+    """The whole configuration file.
+
+    Args:
+        ports: Where to listen.
+        files: What to show clients.
+        backend_imap: Port of the old server on 127.0.0.1.
+        backend_pop3: The same for POP3.
+        cap: Connections at once from one address.
+    """
+    return _CONFIG.format(
+        chain=files.chain,
+        key=files.key,
+        imaps=ports.imaps,
+        imap=ports.imap,
+        pop3s=ports.pop3s,
+        pop3=ports.pop3,
+        backend_imap=backend_imap,
+        backend_pop3=backend_pop3,
+        cap=cap,
+    )
+
+
+class ProxyProcess:
+    """``python -m tlsproxy run -c FILE`` and what it writes; a context manager that ends it."""
+
+    def __init__(self, config_file: Path) -> None:
+        self._config_file = config_file
+        self._process: subprocess.Popen[bytes] | None = None
+        self._reader = threading.Thread(target=self._read, name="proxy log")
+        self._changed = threading.Condition()
+        self._lines: list[LogLine] = []
+        self._taken = 0
+        self._is_ended = False
+        self._on_line: Callable[[LogLine], None] | None = None
+
+    def __enter__(self) -> Self:
+        """Start it and wait until it serves.
+
+        Raises:
+            ProxyStartError: It ended, or does not say that it serves.
+        """
+        command = [sys.executable, "-m", "tlsproxy", "run", "-c", str(self._config_file)]
+        # The file shown on the screen is the whole configuration, so nothing may override it.
+        environment = {key: value for key, value in os.environ.items() if not key.startswith(_OVERRIDE_PREFIX)}
+        try:
+            self._process = subprocess.Popen(  # noqa: S603 - our own program
+                command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment
+            )
+            self._reader.start()
+            self.wait_for(lambda line: line.event == Event.SERVER_STARTED, limit_s=_START_LIMIT_S)
+        except StepError as error:
+            self._stop()
+            raise ProxyStartError("\n".join(line.text for line in self._lines) or str(error)) from error
+        except BaseException:
+            self._stop()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End it at once with SIGINT; without mercy if that does not help."""
+        self._stop()
+
+    def wait_for(self, is_it: Callable[[LogLine], bool], *, limit_s: float = _LOG_LIMIT_S) -> LogLine:
+        """The first line that is it, written already or to come.
+
+        Raises:
+            StepError: It does not come in time, or the proxy ended.
+        """
+        deadline = time.monotonic() + limit_s
+        with self._changed:
+            while True:
+                found = next((line for line in self._lines if is_it(line)), None)
+                if found:
+                    return found
+                if self._is_ended or not self._changed.wait(max(0.0, deadline - time.monotonic())):
+                    raise StepError("the proxy ended" if self._is_ended else "the log line did not come")
+
+    def take_new(self) -> list[LogLine]:
+        """The lines that were not taken before."""
+        with self._changed:
+            new, self._taken = self._lines[self._taken :], len(self._lines)
+        return new
+
+    def lines(self) -> list[LogLine]:
+        """Everything that is remembered."""
+        with self._changed:
+            return list(self._lines)
+
+    def follow(self, on_line: Callable[[LogLine], None]) -> int:
+        """Hand on what was not taken yet and each new line, from another thread, until the proxy ends.
+
+        Returns:
+            The proxy's exit code.
+        """
+        with self._changed:
+            for line in self.take_new():
+                on_line(line)
+            self._on_line = on_line
+        return self._process.wait() if self._process else 0
+
+    def _read(self) -> None:
+        """The thread that reads the log."""
+        output = self._process.stdout if self._process else None
+        for raw in output or ():
+            line = _log_line(raw)
+            with self._changed:
+                if self._on_line:
+                    self._on_line(line)
+                elif len(self._lines) < _KEPT_LINES:
+                    self._lines.append(line)
+                self._changed.notify_all()
+        with self._changed:
+            self._is_ended = True
+            self._changed.notify_all()
+
+    def _stop(self) -> None:
+        process = self._process
+        if process is None:
+            return
+        process.send_signal(signal.SIGINT)
+        try:
+            process.wait(_STOP_LIMIT_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        if self._reader.is_alive():
+            self._reader.join()
+        if process.stdout:
+            process.stdout.close()
+
+
+def _log_line(raw: bytes) -> LogLine:
+    text = raw.decode("utf-8", "replace").rstrip()
+    with suppress(ValueError):
+        fields = json.loads(text)
+        if isinstance(fields, dict):
+            return LogLine(text, fields)
+    return LogLine(text, {})
