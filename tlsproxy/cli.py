@@ -13,7 +13,7 @@ from tlsproxy import __version__
 from tlsproxy.config.describe import describe, reference
 from tlsproxy.config.load import load_config, quick_config
 from tlsproxy.config.model import Config
-from tlsproxy.core.errors import ConfigError, Mistake, TlsProxyError
+from tlsproxy.core.errors import ConfigError, Mistake, TlsProxyError, UnavailableError
 
 if TYPE_CHECKING:
     from tlsproxy.operate.check import Finding
@@ -25,8 +25,8 @@ EXIT_USAGE: Final = 2
 EXIT_PROBLEMS: Final = 3
 
 _EXIT_CODES: Final = (
-    "Exit codes: 0 all is well; 1 failed while running; 2 wrong usage, or the configuration cannot be used: the "
-    "reasons are told on standard error, one a line; 3 `check` found a problem."
+    "Exit codes: 0 all is well; 1 failed while running, or an address cannot be had now; 2 wrong usage, or the "
+    "configuration cannot be used: the reasons are told on standard error, one a line; 3 `check` found a problem."
 )
 _WAYS_TO_START: Final = f"""\
 tlsproxy: there is no {DEFAULT_CONFIG}. Three ways to start:
@@ -146,7 +146,7 @@ def _serve(where: str, source: Callable[[], Config]) -> NoReturn:
         raise typer.Exit(supervisor.run(source, Logs.start))
     except ConfigError as error:
         _tell(where, error)
-        raise typer.Exit(EXIT_USAGE) from None
+        raise typer.Exit(EXIT_FAILED if isinstance(error, UnavailableError) else EXIT_USAGE) from None
     except TlsProxyError as error:
         typer.echo(f"tlsproxy: {error}", err=True)
         raise typer.Exit(EXIT_FAILED) from None

@@ -64,12 +64,12 @@ LINES: dict[Event, dict[str, Any]] = {
     Event.SERVER_STOPPED: {"sessions": 0},
     Event.LISTENER_STARTED: LISTENER,
     Event.LISTENER_PAUSED: {**LISTENER, "error": "Too many open files"},
+    Event.LISTENER_SKIPPED: {**LISTENER, "error": "[::]:993: this machine has no IPv6"},
     Event.LISTENER_STOPPED: LISTENER,
     Event.CONFIG_LOADED: {"path": "/etc/tlsproxy.toml", "listeners": 2, "backends": 1, "what": "start"},
     Event.CONFIG_REJECTED: {"mistakes": ["listener[0].bind: is missing"]},
     Event.CERTIFICATE_LOADED: CERTIFICATE,
     Event.CERTIFICATE_EXPIRING: {**CERTIFICATE, "days_left": -1},
-    Event.CERTIFICATE_REJECTED: {"chain": "certs/mail.pem", "error": "the key does not belong to it"},
     Event.BACKEND_LOST: {
         "backend": "imap",
         "address": "127.0.0.1:1143",

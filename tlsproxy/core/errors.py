@@ -3,7 +3,9 @@
 TlsProxyError
 ├── ConfigError        the configuration is wrong; carries every mistake at once
 ├── CertificateError   a certificate or key cannot be used
+│   └── UnavailableError   the configuration is right, but an address cannot be had now
 ├── BindError          a listening socket cannot be had
+│   └── NoIpv6Error    because this machine has no IPv6
 └── BackendError       the backend cannot be reached or used; carries the Reason
 """
 
@@ -42,12 +44,20 @@ class ConfigError(TlsProxyError):
         self.mistakes = mistakes
 
 
+class UnavailableError(ConfigError):
+    """Nothing is wrong with the configuration, but an address in it cannot be had now; another try may work."""
+
+
 class CertificateError(TlsProxyError):
     """A certificate or its key cannot be used; the text says why and names the file."""
 
 
 class BindError(TlsProxyError):
     """A listening socket cannot be had; the text names the address and the way out."""
+
+
+class NoIpv6Error(BindError):
+    """Every IPv6 address was asked for, and this machine has none: there is nobody to be missed."""
 
 
 class BackendError(TlsProxyError):

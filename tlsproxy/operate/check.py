@@ -17,7 +17,7 @@ from time import monotonic
 from typing import Final
 
 from tlsproxy.config.model import BackendConfig, CertificateFiles, Config, InheritedSocket, TcpAddress, UnixAddress
-from tlsproxy.core.errors import BindError, CertificateError
+from tlsproxy.core.errors import BindError, CertificateError, NoIpv6Error
 from tlsproxy.core.kinds import BackendTls, ProtocolName
 from tlsproxy.core.summary import readable
 from tlsproxy.net.certs import load_certificate
@@ -32,6 +32,8 @@ _GREETING_LIMIT_BYTES: Final = 1024
 _GREETINGS: Final = {ProtocolName.IMAP: b"* OK", ProtocolName.POP3: b"+OK"}
 # Standard streams, log, listeners, event loop; a session takes two more.
 _FDS_RESERVED: Final = 64
+# Debian and Ubuntu build with both, in their own way that leaves no trace but this option.
+_DEBIAN_BUILD: Final = "--with-wheel-pkg-dir=/usr/share/python-wheels"
 # RFC 9051 §5.4 and RFC 1939 §3.
 _IDLE_IMAP_LEAST_S: Final = 30 * 60.0
 _IDLE_POP3_LEAST_S: Final = 10 * 60.0
@@ -117,6 +119,8 @@ def _bind(subject: str, bind: TcpAddress | InheritedSocket, keepalive_s: float) 
         return _ok(subject, f"{bind} is passed by systemd at start and cannot be tried here")
     try:
         listen(bind, keepalive_s).close()
+    except NoIpv6Error as error:
+        return _warning(subject, f"{error}; it will be left out")
     except BindError as error:
         cause = error.__cause__
         if isinstance(cause, OSError) and cause.errno == errno.EADDRINUSE:
@@ -257,7 +261,7 @@ def _interpreter() -> Iterator[Finding]:
     missing = [
         name for flag, name in (("--enable-optimizations", "PGO"), ("--with-lto", "LTO")) if flag not in arguments
     ]
-    if missing:
+    if missing and _DEBIAN_BUILD not in arguments:
         yield _warning("python", f"built without {' and '.join(missing)}; one with them takes less CPU a session")
     else:
         yield _ok("python", "built with PGO and LTO")

@@ -6,13 +6,15 @@ import socket
 from typing import Final
 
 from tlsproxy.config.model import BindAddress, InheritedSocket, TcpAddress
-from tlsproxy.core.errors import BindError
+from tlsproxy.core.errors import BindError, NoIpv6Error
 from tlsproxy.net.endpoint import keep_alive
 
 _BACKLOG: Final = 4096  # the kernel lowers it to net.core.somaxconn
 # sd_listen_fds(3): the first descriptor that systemd passes.
 _LISTEN_FDS_START: Final = 3
 
+# Without IPv6 in the kernel, and with it switched off (net.ipv6.conf.all.disable_ipv6).
+_NO_IPV6: Final = frozenset({errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL})
 _HINTS: Final = {
     errno.EADDRINUSE: "something listens there already; is tlsproxy running?",
     errno.EACCES: "ports below 1024 need CAP_NET_BIND_SERVICE (the systemd unit grants it) or root",
@@ -35,6 +37,7 @@ def listen(address: BindAddress, keepalive_s: float) -> socket.socket:
 
     Raises:
         BindError: It cannot be had; the text says why and what to do.
+        NoIpv6Error: It is ``[::]`` on a machine without IPv6.
     """
     sock = _inherited(address.name) if isinstance(address, InheritedSocket) else _bound(address)
     sock.settimeout(0)
@@ -55,7 +58,7 @@ def _bound(address: TcpAddress) -> socket.socket:
         )[0]
         sock = socket.socket(family, kind | socket.SOCK_CLOEXEC, protocol)
     except OSError as error:
-        raise BindError(f"{address}: {_hint(error)}") from error
+        raise _bind_error(address, error) from error
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
@@ -64,7 +67,7 @@ def _bound(address: TcpAddress) -> socket.socket:
         sock.listen(_BACKLOG)
     except OSError as error:
         sock.close()
-        raise BindError(f"{address}: {_hint(error)}") from error
+        raise _bind_error(address, error) from error
     return sock
 
 
@@ -80,6 +83,8 @@ def _inherited(name: str) -> socket.socket:
     raise BindError(f"fd:{name}: systemd passed no socket of that name (passed: {has})")
 
 
-def _hint(error: OSError) -> str:
+def _bind_error(address: TcpAddress, error: OSError) -> BindError:
     said = error.strerror or str(error)
-    return f"{said}; {_HINTS[error.errno]}" if error.errno in _HINTS else said
+    hint = f"; {_HINTS[error.errno]}" if error.errno in _HINTS else ""
+    kind = NoIpv6Error if address.host == "::" and error.errno in _NO_IPV6 else BindError
+    return kind(f"{address}: {said}{hint}")

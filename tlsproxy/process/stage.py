@@ -9,7 +9,7 @@ from typing import Final
 
 from tlsproxy.admission.base import Caps
 from tlsproxy.config.model import BackendConfig, Config, Limits, ListenerConfig
-from tlsproxy.core.errors import BindError, CertificateError, ConfigError, Mistake
+from tlsproxy.core.errors import BindError, CertificateError, ConfigError, Mistake, NoIpv6Error, UnavailableError
 from tlsproxy.net.backend import Backend
 from tlsproxy.net.certs import Certificate, load_certificate
 from tlsproxy.process.sockets import Place, listen, place_of
@@ -32,6 +32,8 @@ class Stage:
     caps: Caps
     listeners: Mapping[Place, ListenerConfig]
     fresh_sockets: Mapping[Place, socket.socket]
+    skipped: Mapping[Place, NoIpv6Error]
+    """Places that this machine cannot have and nobody misses."""
 
 
 def set_stage(
@@ -54,19 +56,22 @@ def set_stage(
 
     Raises:
         ConfigError: What does not stand, all of it at once; nothing has changed.
+        UnavailableError: The same, where all that is missing is an address.
     """
     mistakes: list[Mistake] = []
     certificates = _load_certificates(config, mistakes, is_reload=old is not None)
     ways = _make_ways(config, old, make_way, mistakes)
-    sockets = _bind(config, is_open, mistakes)
+    unavailable: list[Mistake] = []
+    skipped: dict[Place, NoIpv6Error] = {}
+    sockets = _bind(config, is_open, unavailable, skipped)
     try:
         plan = make_plan(config, certificates, ways) if not mistakes else Plan(services={})
     except CertificateError as error:
         mistakes.append(Mistake(key="tls.certificates", value="", hint=str(error)))
-    if mistakes:
+    if mistakes or unavailable:
         for sock in sockets.values():
             sock.close()
-        raise ConfigError(mistakes)
+        raise ConfigError([*mistakes, *unavailable]) if mistakes else UnavailableError(unavailable)
     return Stage(
         config=config,
         certificates=tuple(certificates),
@@ -75,6 +80,7 @@ def set_stage(
         caps=make_caps(config.limits),
         listeners={place_of(each.name, address): each for each in config.listener for address in each.bind},
         fresh_sockets=sockets,
+        skipped=skipped,
     )
 
 
@@ -145,7 +151,12 @@ def _is_same_backend(old: Stage, name: str, config: BackendConfig) -> bool:
     return config.ca is None and old.config.backend.get(name) == config
 
 
-def _bind(config: Config, is_open: Callable[[Place], bool], mistakes: list[Mistake]) -> dict[Place, socket.socket]:
+def _bind(
+    config: Config,
+    is_open: Callable[[Place], bool],
+    mistakes: list[Mistake],
+    skipped: dict[Place, NoIpv6Error],
+) -> dict[Place, socket.socket]:
     sockets: dict[Place, socket.socket] = {}
     for number, listener in enumerate(config.listener):
         for index, address in enumerate(listener.bind):
@@ -154,6 +165,8 @@ def _bind(config: Config, is_open: Callable[[Place], bool], mistakes: list[Mista
                 continue
             try:
                 sockets[place] = listen(address, config.timeouts.keepalive)
+            except NoIpv6Error as error:
+                skipped[place] = error
             except BindError as error:
                 mistakes.append(Mistake(key=f"listener[{number}].bind[{index}]", value="", hint=str(error)))
     return sockets

@@ -179,6 +179,16 @@ class Supervisor:
         )
 
     def _tell_config(self, what: str, stage: Stage) -> None:
+        for place, error in stage.skipped.items():
+            listener = stage.listeners[place]
+            self._log.warning(
+                Event.LISTENER_SKIPPED,
+                listener=listener.name,
+                protocol=listener.protocol,
+                address=str(place[0]),
+                tls=listener.tls,
+                error=str(error),
+            )
         self._log.info(
             Event.CONFIG_LOADED,
             what=what,

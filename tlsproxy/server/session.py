@@ -31,13 +31,12 @@ from tlsproxy.protocols.replies import sentence
 from tlsproxy.server.chronicle import Chronicle
 from tlsproxy.server.ending import REASONS, SessionEndedError
 from tlsproxy.server.exchange import Exchange
+from tlsproxy.server.parting import last_words
 from tlsproxy.server.plan import Service
 
 _ID_BYTES: Final = 6
 _LINGER_S: Final = 1.0  # last words reach a client on a slow line; a client that never closes holds its place no longer
 _BACKEND_LOSSES: Final = 3  # a backend that greets and leaves, again and again, is no restart
-
-_TOLD_UNASKED: Final = frozenset({Reason.LOGIN_TIMEOUT, Reason.UNAUTHENTICATED_FULL})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -284,21 +283,14 @@ class Session:
 
     def _last_words(self, reason: Reason) -> bytes:
         limit = self._refused.limit if self._refused is not None else ""
-        why = sentence(reason, self._chronicle.ref, limit)
-        protocol = self._service.protocol
-        match self._chronicle.phase:
-            case Phase.HANDSHAKE:
-                return b""
-            case Phase.RELAY:
-                is_ours = reason in {Reason.SHUTDOWN, Reason.IDLE_TIMEOUT}
-                is_apt = is_ours and protocol.has_goodbye and self._relay and self._is_between_responses(self._relay)
-                return protocol.parting(reason, why) if is_apt else b""
-            case _ if self._login is not None:
-                # POP3 says nothing unasked, with two exceptions: an idle client must learn that it was dropped, and why.
-                is_unasked = reason in _TOLD_UNASKED and self._login.wants_client
-                return self._login.parting(reason, why) or (protocol.parting(reason, why) if is_unasked else b"")
-            case _:
-                return protocol.parting(reason, why)
+        return last_words(
+            self._service.protocol,
+            self._chronicle.phase,
+            self._login,
+            reason,
+            sentence(reason, self._chronicle.ref, limit),
+            is_between=self._relay is not None and self._is_between_responses(self._relay),
+        )
 
     def _close(self, reason: Reason) -> None:
         """Release everything; the one place that writes the line."""

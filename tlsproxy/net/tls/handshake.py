@@ -1,5 +1,6 @@
 """The handshake on both legs, and what can be said of one that failed; must not know mail."""
 
+import contextlib
 import socket
 import ssl
 from collections.abc import Callable
@@ -100,10 +101,9 @@ async def _peek(plane: Plane, sock: socket.socket, needed: int) -> bytes:
 
 def refuse_alpn(sock: socket.socket) -> None:
     """Tell a client that none of its protocols is spoken here."""
-    try:
+    with contextlib.suppress(OSError):  # a courtesy; the connection ends either way
+        sock.recv(_PEEK_BYTES)  # closing over unread bytes would reset the connection and lose the alert
         sock.send(_NO_APPLICATION_PROTOCOL)
-    except OSError:
-        return  # a courtesy; the connection ends either way
 
 
 async def accept_tls(plane: Plane, sock: socket.socket, context: ssl.SSLContext) -> TlsEndpoint:
