@@ -120,7 +120,12 @@ class ScriptedBackend:
             self._sock.settimeout(WITHIN_S)
         return True
 
-    def close(self) -> None:
-        self._sock.close()
+    def forget(self) -> None:
+        """Close every accepted connection."""
         for peer in self._accepted:
             peer.close()
+        self._accepted.clear()
+
+    def close(self) -> None:
+        self._sock.close()
+        self.forget()

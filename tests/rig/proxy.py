@@ -41,6 +41,8 @@ def make_config(pki: Pki, address: str, **sections: dict[str, Any]) -> Config:
     for name, table in sections.items():
         if name == "timeouts":
             tables[name] = {key: f"{round(seconds * 1000)}ms" for key, seconds in table.items()}
+        elif name == "limits":
+            tables[name] = {key: "none" if value is None else value for key, value in table.items()}
         elif name == "backend":
             for backend_table in tables["backend"].values():
                 backend_table.update(table)
