@@ -17,7 +17,7 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 # More workers than this start more mail servers than they save time.
 PYTEST := $(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadgroup
 
-.PHONY: run test check coverage fmt clean
+.PHONY: run test check lint format types imports coverage fmt clean
 
 run: $(VENV)/run.installed
 	$(BIN)/tlsproxy demo $(ARGS)
@@ -25,10 +25,18 @@ run: $(VENV)/run.installed
 test: $(VENV)/test.installed
 	$(PYTEST) $(ARGS)
 
-check: $(VENV)/check.installed
+check: lint format types imports
+
+lint: $(VENV)/check.installed
 	$(BIN)/ruff check .
+
+format: $(VENV)/check.installed
 	$(BIN)/ruff format --check .
+
+types: $(VENV)/check.installed
 	$(BIN)/mypy
+
+imports: $(VENV)/check.installed
 	$(BIN)/lint-imports
 
 coverage: $(VENV)/test.installed
