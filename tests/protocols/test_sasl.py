@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tlsproxy.protocols.sasl import SaslUser, is_bound_to_channel
+from tlsproxy.protocols.sasl import SaslUser, gives_secret_away, is_bound_to_channel
 
 MECHANISMS = [
     b"PLAIN",
@@ -115,3 +115,12 @@ def test_a_password_is_not_kept(mechanism: bytes, user: bytes) -> None:
 )
 def test_is_bound_to_channel(mechanism: bytes, *, is_bound: bool) -> None:
     assert is_bound_to_channel(mechanism) is is_bound
+
+
+@pytest.mark.parametrize(
+    ("mechanism", "gives_away"),
+    [(b"PLAIN", True), (b"LOGIN", True), (b"XOAUTH2", True), (b"X-NEW", True)]
+    + [(name, False) for name in (b"CRAM-MD5", b"scram-sha-256", b"GSSAPI", b"NTLM", b"DIGEST-MD5", b"GS2-KRB5")],
+)
+def test_gives_secret_away(mechanism: bytes, gives_away: bool) -> None:
+    assert gives_secret_away(mechanism) is gives_away

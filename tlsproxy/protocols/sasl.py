@@ -13,6 +13,8 @@ from typing import Final
 # A user name for a log needs no more; the rest of a longer one is dropped.
 _USER_LIMIT_BYTES: Final = 256
 
+_PROOFS: Final = (b"CRAM-", b"DIGEST-", b"SCRAM-", b"GSSAPI", b"GS2-", b"NTLM")
+
 # The GS2 header's flag, RFC 5801 §4; its second field is the identity to act as.
 _GS2_FLAG: Final = rb"(?:n|y|p=[^,]*)"
 # RFC 5802 §7, client-first-message.
@@ -51,6 +53,15 @@ class SaslUser:
         except binascii.Error:
             return
         self.user = read(message)[:_USER_LIMIT_BYTES] or None
+
+
+def gives_secret_away(mechanism: bytes) -> bool:
+    """Whether a client response of the mechanism can be used by whoever overhears it.
+
+    A challenge is answered with a proof instead by CRAM-MD5 (RFC 2195), DIGEST-MD5 (RFC 2831), SCRAM (RFC 5802), GSSAPI
+    (RFC 4752), GS2 (RFC 5801) and NTLM; a mechanism that is not known is taken for one that sends the password.
+    """
+    return not mechanism.upper().startswith(_PROOFS)
 
 
 def is_bound_to_channel(mechanism: bytes) -> bool:

@@ -10,6 +10,7 @@ from tlsproxy.protocols.imap.command import OpenCommand, open_command
 from tlsproxy.protocols.imap.intake import Intake
 from tlsproxy.protocols.imap.syntax import Literal, split_literal
 from tlsproxy.protocols.replies import imap_parting, refusal
+from tlsproxy.protocols.sasl import gives_secret_away
 
 # No AUTH=, LITERAL+ or SASL-IR: nothing that would make a client send its password.
 _CAPABILITIES: Final = b"CAPABILITY IMAP4rev1 ID STARTTLS LOGINDISABLED"
@@ -144,7 +145,7 @@ class ImapGate:
                 is_exposed = login.is_complete or (login.is_past_user and command.is_refused)
                 is_harmless = is_asking
             case AuthenticateArguments() as login:
-                is_exposed = command.is_fine and login.has_response
+                is_exposed = command.is_fine and login.has_response and gives_secret_away(login.mechanism)
                 is_harmless = command.is_fine
             case _:
                 return self._bad(command)

@@ -53,12 +53,16 @@ class Intake:
         return line
 
     def line(self, limit_bytes: int) -> bytes | Reason | None:
-        """Take any line, line end removed; a Reason if it is too long, None if it is incomplete."""
+        """Take any line; a Reason if it is too long, None if it is incomplete.
+
+        Spaces before the line end, which mutt writes behind AUTHENTICATE's mechanism, go the way of the line end: no
+        command ends with one that means anything (RFC 3501 §9).
+        """
         end = self._data.find(b"\n", self._scanned, limit_bytes)
         if end < 0:
             self._scanned = min(len(self._data), limit_bytes)
             return Reason.LINE_TOO_LONG if len(self._data) >= limit_bytes else None
-        return without_line_end(self.take(end + 1))
+        return without_line_end(self.take(end + 1)).rstrip(b" ")
 
     def take(self, size: int) -> bytes:
         """Take up to ``size`` bytes, whatever they are."""

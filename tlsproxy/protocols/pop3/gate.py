@@ -10,7 +10,7 @@ from tlsproxy.protocols.lines import without_line_end
 from tlsproxy.protocols.pop3.client_lines import ClientLines
 from tlsproxy.protocols.pop3.syntax import CRLF, EMPTY_RESPONSE, KEYWORDS, Command, auth_argument, command
 from tlsproxy.protocols.replies import pop3_parting, refusal
-from tlsproxy.protocols.sasl import SaslUser
+from tlsproxy.protocols.sasl import SaslUser, gives_secret_away
 
 # A user who is told twice and goes on is served by a closed door.
 _EXPOSURE_LIMIT: Final = 3
@@ -19,7 +19,7 @@ GREETING: Final = b"+OK ready" + CRLF  # no APOP timestamp (RFC 1939 §7): APOP 
 _OK: Final = b"+OK" + CRLF
 # RFC 2449 §5 and §6, RFC 2595 §4, RFC 3206 §6; neither USER nor SASL, so that no client tries.
 _CAPABILITIES: Final = CRLF.join([b"+OK", b"STLS", b"RESP-CODES", b"AUTH-RESP-CODE", b".", b""])
-_TLS_FIRST: Final = b"-ERR [AUTH] No login in clear text here, say STLS: TLS first" + CRLF
+_TLS_FIRST: Final = b"-ERR [AUTH] No login in clear text here: say STLS, TLS first" + CRLF
 _EXPOSED: Final = (
     b"-ERR [AUTH] Your password was sent without encryption and others may have read it: change it, and use TLS first"
     + CRLF
@@ -105,7 +105,7 @@ class Pop3Gate:
         auth = auth_argument(said.argument)
         if auth is None:
             return self._bad_command()
-        if auth.response is None or auth.response == EMPTY_RESPONSE:
+        if auth.response in {None, EMPTY_RESPONSE} or not gives_secret_away(auth.mechanism):
             return [ToClient(_TLS_FIRST)]  # never "+": the password does not leave the client
         exchange = SaslUser(auth.mechanism)
         exchange.see(auth.response)
