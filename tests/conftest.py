@@ -1,23 +1,20 @@
 """Fixtures for all floors."""
 
 import asyncio
-import os
 import ssl
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 import uvloop
+from rig.kinds import Caller, Closing, ProxyMaker
 from rig.peers import Peer, ScriptedBackend, dial
 from rig.pki import Pki, make_pki
 from rig.proxy import RunningProxy, make_config
 
 from tlsproxy.core.kinds import LoopKind
-
-ProxyMaker = Callable[..., RunningProxy]
-Caller = Callable[..., Peer]
 
 
 @pytest.fixture(scope="session")
@@ -46,7 +43,7 @@ def warmed_up() -> None:
 
 
 @pytest.fixture
-def closing() -> Iterator[Callable[[AbstractContextManager[Any]], Any]]:
+def closing() -> Iterator[Closing]:
     """Enter a context for the rest of the test."""
     before = _descriptors()
     with ExitStack() as stack:
@@ -55,15 +52,13 @@ def closing() -> Iterator[Callable[[AbstractContextManager[Any]], Any]]:
 
 
 @pytest.fixture
-def backend(closing: Callable[[AbstractContextManager[Any]], Any]) -> ScriptedBackend:
+def backend(closing: Closing) -> ScriptedBackend:
     found: ScriptedBackend = closing(ScriptedBackend())
     return found
 
 
 @pytest.fixture
-def make_proxy(
-    rig_pki: Pki, backend: ScriptedBackend, loop_kind: LoopKind, closing: Callable[[AbstractContextManager[Any]], Any]
-) -> ProxyMaker:
+def make_proxy(rig_pki: Pki, backend: ScriptedBackend, loop_kind: LoopKind, closing: Closing) -> ProxyMaker:
     """Start a proxy in front of the scripted backend; sections of the configuration as keyword arguments."""
 
     def make(**sections: dict[str, Any]) -> RunningProxy:
@@ -74,7 +69,7 @@ def make_proxy(
 
 
 @pytest.fixture
-def call(rig_pki: Pki, closing: Callable[[AbstractContextManager[Any]], Any]) -> Caller:
+def call(rig_pki: Pki, closing: Closing) -> Caller:
     """Connect to a listener of a proxy; on an implicit-TLS one the handshake is made."""
 
     def connect(proxy: RunningProxy, listener: str, version: ssl.TLSVersion | None = None) -> Peer:
@@ -90,7 +85,7 @@ def _descriptors() -> set[str]:
     found = set()
     for fd in Path("/proc/self/fd").iterdir():
         try:
-            found.add(f"{fd.name} {os.readlink(fd)}")
+            found.add(f"{fd.name} {fd.readlink()}")
         except FileNotFoundError:
             continue
     return found

@@ -67,7 +67,10 @@ def test_version(run: Run) -> None:
 def test_help_tells_the_exit_codes(run: Run, arguments: list[str]) -> None:
     result = run(*arguments)
     assert result.exit_code == 0
-    assert "Exit codes: 0 all is well; 1 failed while running, or an address cannot be had now; 2 wrong usage" in " ".join(result.output.split())
+    assert (
+        "Exit codes: 0 all is well; 1 failed while running, or an address cannot be had now; 2 wrong usage"
+        in " ".join(result.output.split())
+    )
 
 
 def test_without_a_command_the_help_is_shown(run: Run) -> None:

@@ -122,5 +122,5 @@ def test_is_bound_to_channel(mechanism: bytes, *, is_bound: bool) -> None:
     [(b"PLAIN", True), (b"LOGIN", True), (b"XOAUTH2", True), (b"X-NEW", True)]
     + [(name, False) for name in (b"CRAM-MD5", b"scram-sha-256", b"GSSAPI", b"NTLM", b"DIGEST-MD5", b"GS2-KRB5")],
 )
-def test_gives_secret_away(mechanism: bytes, gives_away: bool) -> None:
+def test_gives_secret_away(mechanism: bytes, *, gives_away: bool) -> None:
     assert gives_secret_away(mechanism) is gives_away

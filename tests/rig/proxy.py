@@ -9,7 +9,6 @@ from typing import Any, Self, TypeVar
 
 from rig.pki import Pki
 from rig.recorder import WITHIN_S, Recorder
-
 from tlsproxy.admission.table import AdmissionTable
 from tlsproxy.config.model import Config
 from tlsproxy.core.events import Event
@@ -101,7 +100,7 @@ class RunningProxy:
 
     async def _idle(self) -> None:
         async with asyncio.timeout(WITHIN_S):
-            while len(self.worker.roster):
+            while len(self.worker.roster):  # noqa: ASYNC110 - the product tells nobody that a session is gone
                 await asyncio.sleep(0.005)
 
     def _run(self) -> None:

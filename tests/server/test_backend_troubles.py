@@ -1,10 +1,15 @@
 """What the client sees, the log says and is released when the old server is down, slow, rude or gone."""
 
+import contextlib
+import socket
 import ssl
+from pathlib import Path
 from typing import Final
 
 import pytest
+from rig.kinds import Caller, Closing, ProxyMaker
 from rig.peers import ScriptedBackend, dial
+from rig.pki import Pki
 
 from tlsproxy.core.events import Event
 
@@ -12,7 +17,7 @@ GREETING: Final = b"* OK old\r\n"
 QUICK: Final = {"backend_hold": 0.4, "backend_retry": 0.1, "backend_connect": 0.3, "backend_login": 0.5}
 
 
-def test_down_at_connect(make_proxy, backend: ScriptedBackend, call) -> None:
+def test_down_at_connect(make_proxy: ProxyMaker, backend: ScriptedBackend, call: Caller) -> None:
     proxy = make_proxy(timeouts=QUICK)
     backend.close()
     client = call(proxy, "imaps")
@@ -25,7 +30,7 @@ def test_down_at_connect(make_proxy, backend: ScriptedBackend, call) -> None:
     proxy.idle()
 
 
-def test_refusal_names_the_session(make_proxy, backend: ScriptedBackend, call) -> None:
+def test_refusal_names_the_session(make_proxy: ProxyMaker, backend: ScriptedBackend, call: Caller) -> None:
     proxy = make_proxy(timeouts=QUICK)
     backend.close()
     client = call(proxy, "pop3s")
@@ -36,7 +41,9 @@ def test_refusal_names_the_session(make_proxy, backend: ScriptedBackend, call) -
     proxy.idle()
 
 
-def test_login_is_held_while_the_backend_restarts(make_proxy, backend: ScriptedBackend, call, rig_pki, closing) -> None:
+def test_login_is_held_while_the_backend_restarts(
+    make_proxy: ProxyMaker, backend: ScriptedBackend, call: Caller, rig_pki: Pki, closing: Closing
+) -> None:
     """Nobody is asked for a password because of a restart: the login waits, and is then answered by the backend."""
     proxy = make_proxy(timeouts={"backend_retry": 0.05})
     backend.close()
@@ -57,7 +64,9 @@ def test_login_is_held_while_the_backend_restarts(make_proxy, backend: ScriptedB
     proxy.idle()
 
 
-def test_held_login_is_answered_in_the_end(make_proxy, backend: ScriptedBackend, call, rig_pki) -> None:
+def test_held_login_is_answered_in_the_end(
+    make_proxy: ProxyMaker, backend: ScriptedBackend, call: Caller, rig_pki: Pki
+) -> None:
     proxy = make_proxy(timeouts=QUICK)
     backend.close()
     client = call(proxy, "imap")
@@ -74,7 +83,9 @@ def test_held_login_is_answered_in_the_end(make_proxy, backend: ScriptedBackend,
     proxy.idle()
 
 
-def test_backend_lost_before_a_login_is_found_again(make_proxy, backend: ScriptedBackend, call) -> None:
+def test_backend_lost_before_a_login_is_found_again(
+    make_proxy: ProxyMaker, backend: ScriptedBackend, call: Caller
+) -> None:
     proxy = make_proxy(timeouts={"backend_retry": 0.05})
     client = call(proxy, "imaps")
     backend.accept(GREETING).close()
@@ -89,7 +100,9 @@ def test_backend_lost_before_a_login_is_found_again(make_proxy, backend: Scripte
     proxy.idle()
 
 
-def test_backend_that_greets_and_leaves_for_ever(make_proxy, backend: ScriptedBackend, call) -> None:
+def test_backend_that_greets_and_leaves_for_ever(
+    make_proxy: ProxyMaker, backend: ScriptedBackend, call: Caller
+) -> None:
     proxy = make_proxy(timeouts={"backend_retry": 0.05})
     client = call(proxy, "imaps")
     for _ in range(3):
@@ -101,7 +114,7 @@ def test_backend_that_greets_and_leaves_for_ever(make_proxy, backend: ScriptedBa
     proxy.idle()
 
 
-def test_backend_lost_with_a_login_under_way(make_proxy, backend: ScriptedBackend, call) -> None:
+def test_backend_lost_with_a_login_under_way(make_proxy: ProxyMaker, backend: ScriptedBackend, call: Caller) -> None:
     proxy = make_proxy()
     client = call(proxy, "imaps")
     old = backend.accept(GREETING)
@@ -126,7 +139,7 @@ def test_backend_lost_with_a_login_under_way(make_proxy, backend: ScriptedBacken
     ],
 )
 def test_greetings_that_end_it(
-    make_proxy, backend: ScriptedBackend, call, greeting: bytes, reason: str, heard: bytes
+    make_proxy: ProxyMaker, backend: ScriptedBackend, call: Caller, greeting: bytes, reason: str, heard: bytes
 ) -> None:
     proxy = make_proxy()
     client = call(proxy, "imaps")
@@ -139,7 +152,7 @@ def test_greetings_that_end_it(
     proxy.idle()
 
 
-def test_silent_backend(make_proxy, backend: ScriptedBackend, call) -> None:
+def test_silent_backend(make_proxy: ProxyMaker, backend: ScriptedBackend, call: Caller) -> None:
     proxy = make_proxy(timeouts=QUICK)
     client = call(proxy, "imaps")
     assert client.line().startswith(b"* BYE [UNAVAILABLE] The mail server does not answer")
@@ -148,7 +161,7 @@ def test_silent_backend(make_proxy, backend: ScriptedBackend, call) -> None:
     proxy.idle()
 
 
-def test_backend_silent_after_a_login(make_proxy, backend: ScriptedBackend, call) -> None:
+def test_backend_silent_after_a_login(make_proxy: ProxyMaker, backend: ScriptedBackend, call: Caller) -> None:
     proxy = make_proxy(timeouts=QUICK)
     client = call(proxy, "imaps")
     backend.accept(GREETING)
@@ -160,7 +173,7 @@ def test_backend_silent_after_a_login(make_proxy, backend: ScriptedBackend, call
     proxy.idle()
 
 
-def test_reset_in_the_middle_of_a_literal(make_proxy, backend: ScriptedBackend, call) -> None:
+def test_reset_in_the_middle_of_a_literal(make_proxy: ProxyMaker, backend: ScriptedBackend, call: Caller) -> None:
     proxy = make_proxy()
     client = call(proxy, "imaps")
     old = backend.accept(GREETING)
@@ -181,13 +194,15 @@ def test_reset_in_the_middle_of_a_literal(make_proxy, backend: ScriptedBackend, 
     proxy.idle()
 
 
-def test_known_to_be_down_is_told_at_once(make_proxy, backend: ScriptedBackend, call, closing, loop_kind) -> None:
+def test_known_to_be_down_is_told_at_once(
+    make_proxy: ProxyMaker, backend: ScriptedBackend, call: Caller, closing: Closing
+) -> None:
     """Five failures seen by two clients: from then on nobody waits, and the log says so once, until it is back."""
     proxy = make_proxy(timeouts={**QUICK, "backend_hold": 0.0})
     backend.close()
     for source in ("127.0.0.2", "127.0.0.3", "127.0.0.2", "127.0.0.3", "127.0.0.2"):
         client = closing(dial(proxy.ports["pop3s"], source=source))
-        client.secure(_trusting(proxy))
+        client.secure(trusting())
         assert client.line().startswith(b"-ERR [SYS/TEMP]")
         client.close()
     (lost,) = proxy.log.wait(Event.BACKEND_LOST)
@@ -205,20 +220,20 @@ def test_known_to_be_down_is_told_at_once(make_proxy, backend: ScriptedBackend, 
     proxy.idle()
 
 
-def _trusting(_proxy) -> ssl.SSLContext:
+def trusting() -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     return context
 
 
-def server_context(rig_pki) -> ssl.SSLContext:
+def server_context(rig_pki: Pki) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(str(rig_pki.chain), str(rig_pki.key))
     return context
 
 
-def test_tls_to_the_backend(make_proxy, backend: ScriptedBackend, call, rig_pki) -> None:
+def test_tls_to_the_backend(make_proxy: ProxyMaker, backend: ScriptedBackend, call: Caller, rig_pki: Pki) -> None:
     proxy = make_proxy(backend={"tls": "implicit", "ca": str(rig_pki.ca_file)})
     client = call(proxy, "imaps")
     old = backend.accept()
@@ -236,7 +251,7 @@ def test_tls_to_the_backend(make_proxy, backend: ScriptedBackend, call, rig_pki)
     proxy.idle()
 
 
-def test_starttls_to_the_backend(make_proxy, backend: ScriptedBackend, call, rig_pki) -> None:
+def test_starttls_to_the_backend(make_proxy: ProxyMaker, backend: ScriptedBackend, call: Caller, rig_pki: Pki) -> None:
     proxy = make_proxy(backend={"tls": "starttls", "ca": str(rig_pki.ca_file), "server_name": "localhost"})
     client = call(proxy, "pop3s")
     old = backend.accept(b"+OK before <1@tls>\r\n")
@@ -253,7 +268,7 @@ def test_starttls_to_the_backend(make_proxy, backend: ScriptedBackend, call, rig
 
 @pytest.mark.parametrize("answer", [b"T1 OK go\r\n* OK injected\r\n", b"T1 NO\r\n", b"T1 BAD what\r\n"])
 def test_starttls_to_the_backend_fails_closed(
-    make_proxy, backend: ScriptedBackend, call, rig_pki, answer: bytes
+    make_proxy: ProxyMaker, backend: ScriptedBackend, call: Caller, rig_pki: Pki, answer: bytes
 ) -> None:
     proxy = make_proxy(backend={"tls": "starttls", "ca": str(rig_pki.ca_file)})
     client = call(proxy, "imaps")
@@ -267,10 +282,10 @@ def test_starttls_to_the_backend_fails_closed(
     proxy.idle()
 
 
-def test_backend_certificate_is_verified(make_proxy, backend: ScriptedBackend, call, rig_pki) -> None:
-    proxy = make_proxy(
-        backend={"tls": "implicit", "ca": str(rig_pki.ca_file), "server_name": "other.example"}
-    )
+def test_backend_certificate_is_verified(
+    make_proxy: ProxyMaker, backend: ScriptedBackend, call: Caller, rig_pki: Pki
+) -> None:
+    proxy = make_proxy(backend={"tls": "implicit", "ca": str(rig_pki.ca_file), "server_name": "other.example"})
     client = call(proxy, "imaps")
     old = backend.accept()
     with pytest.raises(ssl.SSLError):
@@ -283,7 +298,7 @@ def test_backend_certificate_is_verified(make_proxy, backend: ScriptedBackend, c
     proxy.idle()
 
 
-def test_all_addresses_of_a_name_are_tried(make_proxy, backend: ScriptedBackend, call) -> None:
+def test_all_addresses_of_a_name_are_tried(make_proxy: ProxyMaker, backend: ScriptedBackend, call: Caller) -> None:
     """``localhost`` is ::1 and 127.0.0.1 here; only the second listens."""
     proxy = make_proxy(backend={"address": f"localhost:{backend.port}"})
     client = call(proxy, "imaps")
@@ -294,7 +309,7 @@ def test_all_addresses_of_a_name_are_tried(make_proxy, backend: ScriptedBackend,
     proxy.idle()
 
 
-def test_name_that_does_not_resolve(make_proxy, backend: ScriptedBackend, call) -> None:
+def test_name_that_does_not_resolve(make_proxy: ProxyMaker, backend: ScriptedBackend, call: Caller) -> None:
     proxy = make_proxy(backend={"address": "nowhere.invalid:143"}, timeouts={**QUICK, "backend_connect": 5.0})
     client = call(proxy, "imaps")
     assert client.line().startswith(b"* BYE [UNAVAILABLE]")
@@ -303,17 +318,14 @@ def test_name_that_does_not_resolve(make_proxy, backend: ScriptedBackend, call) 
     proxy.idle()
 
 
-def test_unix_socket(make_proxy, call, tmp_path, closing) -> None:
-    import socket
-    from contextlib import closing as closes
-
+def test_unix_socket(make_proxy: ProxyMaker, call: Caller, tmp_path: Path, closing: Closing) -> None:
     path = tmp_path / "old.sock"
-    listening = closing(closes(socket.socket(socket.AF_UNIX)))
+    listening = closing(contextlib.closing(socket.socket(socket.AF_UNIX)))
     listening.bind(str(path))
     listening.listen()
     proxy = make_proxy(backend={"address": f"unix:{path}"})
     client = call(proxy, "imaps")
-    old = closing(closes(listening.accept()[0]))
+    old = closing(contextlib.closing(listening.accept()[0]))
     old.sendall(GREETING)
     assert client.line() == GREETING
     client.close()

@@ -4,10 +4,13 @@ import contextlib
 import os
 import socket
 import ssl
+from pathlib import Path
 from typing import Final
 
 import pytest
+from rig.kinds import Caller, Closing, ProxyMaker
 from rig.peers import Peer, ScriptedBackend, dial
+from rig.pki import Pki
 
 GREETING: Final = b"* OK old\r\n"
 MIB: Final = 1024 * 1024
@@ -21,7 +24,7 @@ def log_in(client: Peer, old: Peer) -> None:
     client.line()
 
 
-def test_silent_handshake(make_proxy, backend: ScriptedBackend, closing) -> None:
+def test_silent_handshake(make_proxy: ProxyMaker, backend: ScriptedBackend, closing: Closing) -> None:
     proxy = make_proxy(timeouts={"tls_handshake": 0.3})
     client = closing(dial(proxy.ports["imaps"]))
     assert client.rest() == b""
@@ -41,7 +44,7 @@ def test_silent_handshake(make_proxy, backend: ScriptedBackend, closing) -> None
         (b"\x16\x03\x01\xff\xff" + b"\x01" * 70_000, "handshake_failed"),
     ],
 )
-def test_no_tls_on_a_tls_port(make_proxy, closing, said: bytes, reason: str) -> None:
+def test_no_tls_on_a_tls_port(make_proxy: ProxyMaker, closing: Closing, said: bytes, reason: str) -> None:
     proxy = make_proxy()
     client = closing(dial(proxy.ports["imaps"]))
     with contextlib.suppress(OSError):
@@ -53,7 +56,7 @@ def test_no_tls_on_a_tls_port(make_proxy, closing, said: bytes, reason: str) -> 
     proxy.idle()
 
 
-def test_client_gone_in_the_handshake(make_proxy, closing) -> None:
+def test_client_gone_in_the_handshake(make_proxy: ProxyMaker, closing: Closing) -> None:
     proxy = make_proxy()
     for bytes_sent, is_reset in ((b"", False), (b"\x16\x03\x01\x02", False), (b"\x16\x03\x01\x02", True)):
         client = closing(dial(proxy.ports["imaps"]))
@@ -65,13 +68,13 @@ def test_client_gone_in_the_handshake(make_proxy, closing) -> None:
     proxy.idle()
 
 
-def test_old_tls_version(make_proxy, closing) -> None:
+def test_old_tls_version(make_proxy: ProxyMaker, closing: Closing) -> None:
     proxy = make_proxy()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     context.set_ciphers("ALL:@SECLEVEL=0")
-    with pytest.warns(DeprecationWarning):
+    with pytest.warns(DeprecationWarning, match="TLSv1"):
         context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1
     client = closing(dial(proxy.ports["imaps"]))
     with pytest.raises(ssl.SSLError):
@@ -81,7 +84,9 @@ def test_old_tls_version(make_proxy, closing) -> None:
     proxy.idle()
 
 
-def test_client_that_distrusts_the_certificate(make_proxy, closing, tls_version) -> None:
+def test_client_that_distrusts_the_certificate(
+    make_proxy: ProxyMaker, closing: Closing, tls_version: ssl.TLSVersion
+) -> None:
     proxy = make_proxy()
     context = ssl.create_default_context()
     context.minimum_version = context.maximum_version = tls_version
@@ -95,7 +100,9 @@ def test_client_that_distrusts_the_certificate(make_proxy, closing, tls_version)
     proxy.idle()
 
 
-def test_hello_in_single_bytes(make_proxy, backend: ScriptedBackend, rig_pki, closing, tls_version) -> None:
+def test_hello_in_single_bytes(
+    make_proxy: ProxyMaker, backend: ScriptedBackend, rig_pki: Pki, closing: Closing, tls_version: ssl.TLSVersion
+) -> None:
     """A handshake that trickles in is no failure as long as it is in time."""
     proxy = make_proxy()
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
@@ -127,7 +134,7 @@ def read_through(tls: ssl.SSLObject, client: Peer, incoming: ssl.MemoryBIO) -> b
 
 
 @pytest.mark.parametrize("listener", ["imap", "imaps"])
-def test_too_slow_to_log_in(make_proxy, backend: ScriptedBackend, call, listener: str) -> None:
+def test_too_slow_to_log_in(make_proxy: ProxyMaker, backend: ScriptedBackend, call: Caller, listener: str) -> None:
     proxy = make_proxy(timeouts={"login": 0.4, "login_stressed": 0.4})
     client = call(proxy, listener)
     if listener == "imaps":
@@ -141,7 +148,7 @@ def test_too_slow_to_log_in(make_proxy, backend: ScriptedBackend, call, listener
     proxy.idle()
 
 
-def test_two_megabytes_without_a_newline(make_proxy, call) -> None:
+def test_two_megabytes_without_a_newline(make_proxy: ProxyMaker, call: Caller) -> None:
     proxy = make_proxy()
     client = call(proxy, "imap")
     client.line()
@@ -154,7 +161,7 @@ def test_two_megabytes_without_a_newline(make_proxy, call) -> None:
     proxy.idle()
 
 
-def test_random_bytes(make_proxy, call) -> None:
+def test_random_bytes(make_proxy: ProxyMaker, call: Caller) -> None:
     proxy = make_proxy()
     for listener in ("imap", "pop3"):
         client = call(proxy, listener)
@@ -168,7 +175,9 @@ def test_random_bytes(make_proxy, call) -> None:
     proxy.idle()
 
 
-def test_garbage_after_the_handshake(make_proxy, backend: ScriptedBackend, call, tls_version) -> None:
+def test_garbage_after_the_handshake(
+    make_proxy: ProxyMaker, backend: ScriptedBackend, call: Caller, tls_version: ssl.TLSVersion
+) -> None:
     proxy = make_proxy()
     client = call(proxy, "imaps", tls_version)
     old = backend.accept(GREETING)
@@ -180,7 +189,7 @@ def test_garbage_after_the_handshake(make_proxy, backend: ScriptedBackend, call,
     proxy.idle()
 
 
-def test_reset_in_the_relay(make_proxy, backend: ScriptedBackend, call) -> None:
+def test_reset_in_the_relay(make_proxy: ProxyMaker, backend: ScriptedBackend, call: Caller) -> None:
     proxy = make_proxy()
     client = call(proxy, "imaps")
     old = backend.accept(GREETING)
@@ -192,7 +201,7 @@ def test_reset_in_the_relay(make_proxy, backend: ScriptedBackend, call) -> None:
     proxy.idle()
 
 
-def test_reader_that_stops_holds_up_nobody(make_proxy, backend: ScriptedBackend, call) -> None:
+def test_reader_that_stops_holds_up_nobody(make_proxy: ProxyMaker, backend: ScriptedBackend, call: Caller) -> None:
     """A client that stops in the middle of 20 MB: memory stays bounded, the backend is slowed, others stay quick."""
     proxy = make_proxy()
     stuck = call(proxy, "imaps")
@@ -221,7 +230,7 @@ def test_reader_that_stops_holds_up_nobody(make_proxy, backend: ScriptedBackend,
     proxy.idle()
 
 
-def test_idle_session_ends(make_proxy, backend: ScriptedBackend, call) -> None:
+def test_idle_session_ends(make_proxy: ProxyMaker, backend: ScriptedBackend, call: Caller) -> None:
     proxy = make_proxy(timeouts={"idle_imap": 0.4})
     client = call(proxy, "imaps")
     old = backend.accept(GREETING)
@@ -234,5 +243,4 @@ def test_idle_session_ends(make_proxy, backend: ScriptedBackend, call) -> None:
 
 
 def resident_bytes() -> int:
-    with open("/proc/self/statm") as file:
-        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")

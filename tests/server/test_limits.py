@@ -3,10 +3,14 @@
 import contextlib
 import os
 import socket
+from collections.abc import Callable
+from pathlib import Path
 from typing import Final
 
 import pytest
+from rig.kinds import Caller, Closing, ProxyMaker
 from rig.peers import Peer, ScriptedBackend, dial
+from rig.pki import Pki
 
 from tlsproxy.core.events import Event
 
@@ -14,13 +18,13 @@ GREETING: Final = b"* OK old\r\n"
 ROOMY: Final = {"unauthenticated_per_address": None, "connection_rate": None}
 
 
-def burst(port: int, count: int, closing) -> list[Peer]:
+def burst(port: int, count: int, closing: Closing) -> list[Peer]:
     """Connect as fast as one can, before anybody is listened to."""
     return [closing(dial(port)) for _ in range(count)]
 
 
 @pytest.mark.parametrize("key", ["per_address", "total", "unauthenticated_per_address"])
-def test_burst_is_cut_exactly(make_proxy, closing, key: str) -> None:
+def test_burst_is_cut_exactly(make_proxy: ProxyMaker, closing: Closing, key: str) -> None:
     cap = 7
     limits = {**ROOMY, key: cap}
     proxy = make_proxy(limits=limits)
@@ -45,7 +49,7 @@ def test_burst_is_cut_exactly(make_proxy, closing, key: str) -> None:
     proxy.idle()
 
 
-def test_pop3_words_it_its_own_way(make_proxy, closing) -> None:
+def test_pop3_words_it_its_own_way(make_proxy: ProxyMaker, closing: Closing) -> None:
     proxy = make_proxy(limits={"per_address": 1})
     first, second = burst(proxy.ports["pop3"], 2, closing)
     assert first.line() == b"+OK ready\r\n"
@@ -55,7 +59,7 @@ def test_pop3_words_it_its_own_way(make_proxy, closing) -> None:
     proxy.idle()
 
 
-def test_rate(make_proxy, closing) -> None:
+def test_rate(make_proxy: ProxyMaker, closing: Closing) -> None:
     proxy = make_proxy(limits={"connection_rate": "2/1h", "connection_burst": 3, "unauthenticated_per_address": None})
     lines = [peer.line() for peer in burst(proxy.ports["imap"], 6, closing)]
     assert sum(line.startswith(b"* OK") for line in lines) == 3
@@ -64,13 +68,15 @@ def test_rate(make_proxy, closing) -> None:
     assert other.line().startswith(b"* OK"), "another address has a bucket of its own"
 
 
-def test_allowed_network_is_exempt(make_proxy, closing) -> None:
+def test_allowed_network_is_exempt(make_proxy: ProxyMaker, closing: Closing) -> None:
     proxy = make_proxy(limits={"per_address": 1, "connection_rate": "1/1h", "allow": ["127.0.0.8/32"]})
     peers = [closing(dial(proxy.ports["imap"], source="127.0.0.8")) for _ in range(5)]
     assert all(peer.line().startswith(b"* OK") for peer in peers)
 
 
-def test_tls_port_tells_one_and_closes_the_others(make_proxy, backend: ScriptedBackend, call, closing) -> None:
+def test_tls_port_tells_one_and_closes_the_others(
+    make_proxy: ProxyMaker, backend: ScriptedBackend, call: Caller, closing: Closing
+) -> None:
     """A text costs a handshake there: one an address in ten seconds gets it, the rest is closed at once."""
     proxy = make_proxy(limits={"per_address": 1})
     first = call(proxy, "imaps")
@@ -90,7 +96,9 @@ def test_tls_port_tells_one_and_closes_the_others(make_proxy, backend: ScriptedB
     proxy.idle()
 
 
-def test_oldest_stranger_goes_first(make_proxy, backend: ScriptedBackend, call, closing) -> None:
+def test_oldest_stranger_goes_first(
+    make_proxy: ProxyMaker, backend: ScriptedBackend, call: Caller, closing: Closing
+) -> None:
     proxy = make_proxy(limits={"unauthenticated": 2})
     user = call(proxy, "imaps")
     old = backend.accept(GREETING)
@@ -116,6 +124,10 @@ def test_oldest_stranger_goes_first(make_proxy, backend: ScriptedBackend, call, 
     proxy.idle()
 
 
+def open_descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
 def clean(peer: Peer) -> None:
     peer.close()
 
@@ -139,7 +151,9 @@ def not_tls(peer: Peer) -> None:
 
 @pytest.mark.parametrize("ending", [clean, reset, half_closed, mid_handshake, not_tls])
 @pytest.mark.parametrize("listener", ["imap", "imaps", "pop3", "pop3s"])
-def test_every_ending_frees_the_place(make_proxy, closing, ending, listener: str) -> None:
+def test_every_ending_frees_the_place(
+    make_proxy: ProxyMaker, closing: Closing, ending: Callable[[Peer], None], listener: str
+) -> None:
     proxy = make_proxy(limits={**ROOMY, "per_address": 3})
     for round_number in range(1, 4):
         peers = burst(proxy.ports[listener], 3, closing)
@@ -151,7 +165,9 @@ def test_every_ending_frees_the_place(make_proxy, closing, ending, listener: str
         proxy.idle()
 
 
-def test_two_thousand_connections_leave_nothing(make_proxy, backend: ScriptedBackend, rig_pki, closing) -> None:
+def test_two_thousand_connections_leave_nothing(
+    make_proxy: ProxyMaker, backend: ScriptedBackend, rig_pki: Pki, closing: Closing
+) -> None:
     """Of every kind in turn; afterwards descriptors and tables are where they were."""
     proxy = make_proxy(limits=ROOMY)
     context = rig_pki.client_context()
@@ -168,20 +184,20 @@ def test_two_thousand_connections_leave_nothing(make_proxy, backend: ScriptedBac
         proxy.idle()
 
     round_of(200)
-    before = len(os.listdir("/proc/self/fd"))
+    before = open_descriptors()
     backend.forget()
     round_of(1800)
     backend.forget()
-    assert len(os.listdir("/proc/self/fd")) <= before
+    assert open_descriptors() <= before
 
 
-def test_descriptors_run_out(make_proxy, closing, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_descriptors_run_out(make_proxy: ProxyMaker, closing: Closing, monkeypatch: pytest.MonkeyPatch) -> None:
     """Accepting pauses, says so, and goes on."""
     proxy = make_proxy()
     real = socket.socket.accept
     failures = iter([OSError(24, "Too many open files")])
 
-    def accept(self: socket.socket):
+    def accept(self: socket.socket) -> tuple[socket.socket, tuple[str, int]]:
         if self.getsockname()[1] == proxy.ports["imap"] and (error := next(failures, None)):
             raise error
         return real(self)
@@ -194,5 +210,3 @@ def test_descriptors_run_out(make_proxy, closing, monkeypatch: pytest.MonkeyPatc
     peer.close()
     proxy.log.wait(Event.SESSION_CLOSED)
     proxy.idle()
-
-

@@ -2,10 +2,13 @@
 
 import socket
 import ssl
+from pathlib import Path
 from typing import Final
 
 import pytest
+from rig.kinds import Caller, Closing, ProxyMaker
 from rig.peers import Peer, ScriptedBackend, dial
+from rig.pki import Pki
 
 from tlsproxy.core.events import Event
 
@@ -27,7 +30,9 @@ def log_in(client: Peer, old: Peer) -> None:
     assert client.line() == b"a1 OK [CAPABILITY IMAP4rev1 IDLE] welcome\r\n"
 
 
-def test_imaps_login_and_relay(make_proxy, backend: ScriptedBackend, call, tls_version) -> None:
+def test_imaps_login_and_relay(
+    make_proxy: ProxyMaker, backend: ScriptedBackend, call: Caller, tls_version: ssl.TLSVersion
+) -> None:
     proxy = make_proxy()
     client = call(proxy, "imaps", tls_version)
     old = backend.accept(GREETINGS["imap"])
@@ -55,7 +60,9 @@ def test_imaps_login_and_relay(make_proxy, backend: ScriptedBackend, call, tls_v
     proxy.idle()
 
 
-def test_starttls_login(make_proxy, backend: ScriptedBackend, call, rig_pki, tls_version) -> None:
+def test_starttls_login(
+    make_proxy: ProxyMaker, backend: ScriptedBackend, call: Caller, rig_pki: Pki, tls_version: ssl.TLSVersion
+) -> None:
     proxy = make_proxy()
     client = call(proxy, "imap")
     upgrade(client, rig_pki.client_context(tls_version), b"a STARTTLS\r\n", b"a OK")
@@ -76,7 +83,9 @@ def test_starttls_login(make_proxy, backend: ScriptedBackend, call, rig_pki, tls
 
 
 @pytest.mark.parametrize("listener", ["pop3s", "pop3"])
-def test_pop3_login(make_proxy, backend: ScriptedBackend, call, rig_pki, listener: str) -> None:
+def test_pop3_login(
+    make_proxy: ProxyMaker, backend: ScriptedBackend, call: Caller, rig_pki: Pki, listener: str
+) -> None:
     proxy = make_proxy()
     client = call(proxy, listener)
     if listener == "pop3":
@@ -104,7 +113,7 @@ def test_pop3_login(make_proxy, backend: ScriptedBackend, call, rig_pki, listene
     proxy.idle()
 
 
-def test_login_refused_in_clear_reaches_nobody(make_proxy, backend: ScriptedBackend, call) -> None:
+def test_login_refused_in_clear_reaches_nobody(make_proxy: ProxyMaker, backend: ScriptedBackend, call: Caller) -> None:
     proxy = make_proxy()
     client = call(proxy, "imap")
     client.line()
@@ -121,7 +130,7 @@ def test_login_refused_in_clear_reaches_nobody(make_proxy, backend: ScriptedBack
     assert PASSWORD.decode() not in str(proxy.log.__dict__)
 
 
-def test_failed_login_is_logged_when_it_happens(make_proxy, backend: ScriptedBackend, call) -> None:
+def test_failed_login_is_logged_when_it_happens(make_proxy: ProxyMaker, backend: ScriptedBackend, call: Caller) -> None:
     proxy = make_proxy()
     client = call(proxy, "imaps")
     old = backend.accept(GREETINGS["imap"])
@@ -142,7 +151,7 @@ def test_failed_login_is_logged_when_it_happens(make_proxy, backend: ScriptedBac
     proxy.idle()
 
 
-def test_starttls_injection(make_proxy, backend: ScriptedBackend, call) -> None:
+def test_starttls_injection(make_proxy: ProxyMaker, backend: ScriptedBackend, call: Caller) -> None:
     proxy = make_proxy()
     client = call(proxy, "imap")
     client.line()
@@ -157,7 +166,9 @@ def test_starttls_injection(make_proxy, backend: ScriptedBackend, call) -> None:
     assert not backend.has_visitor()
 
 
-def test_half_closed_client_gets_the_rest(make_proxy, backend: ScriptedBackend, call, tls_version) -> None:
+def test_half_closed_client_gets_the_rest(
+    make_proxy: ProxyMaker, backend: ScriptedBackend, call: Caller, tls_version: ssl.TLSVersion
+) -> None:
     """A client that says QUIT and shuts its side down still hears the answer."""
     proxy = make_proxy()
     client = call(proxy, "imaps", tls_version)
@@ -176,7 +187,7 @@ def test_half_closed_client_gets_the_rest(make_proxy, backend: ScriptedBackend, 
     proxy.idle()
 
 
-def test_alpn(make_proxy, backend: ScriptedBackend, call, rig_pki, closing) -> None:
+def test_alpn(make_proxy: ProxyMaker, backend: ScriptedBackend, call: Caller, rig_pki: Pki, closing: Closing) -> None:
     proxy = make_proxy()
     context = rig_pki.client_context()
     context.set_alpn_protocols(["http/1.1", "imap"])
@@ -187,7 +198,7 @@ def test_alpn(make_proxy, backend: ScriptedBackend, call, rig_pki, closing) -> N
     proxy.log.wait(Event.SESSION_CLOSED)
     context = rig_pki.client_context()
     context.set_alpn_protocols(["http/1.1", "h2"])
-    with pytest.raises(ssl.SSLError, match="(?i)no.application.protocol"):
+    with pytest.raises(ssl.SSLError, match=r"(?i)no.application.protocol"):
         dial_tls(proxy.ports["imaps"], context)
     closed = proxy.log.wait(Event.SESSION_CLOSED, 2)[-1]
     assert (closed["phase"], closed["reason"]) == ("handshake", "alpn_mismatch")
@@ -205,7 +216,9 @@ def dial_tls(port: int, context: ssl.SSLContext) -> Peer:
     return peer
 
 
-def test_certificate_is_picked_by_name(make_proxy, backend: ScriptedBackend, call, rig_pki, tmp_path, closing) -> None:
+def test_certificate_is_picked_by_name(
+    make_proxy: ProxyMaker, backend: ScriptedBackend, call: Caller, rig_pki: Pki, tmp_path: Path, closing: Closing
+) -> None:
     chain, key = rig_pki.pair(tmp_path, "mail.example", "*.wild.example")
     first = {"chain": str(rig_pki.chain), "key": str(rig_pki.key)}
     proxy = make_proxy(tls={"certificates": [first, {"chain": str(chain), "key": str(key)}]})
@@ -229,7 +242,14 @@ def test_certificate_is_picked_by_name(make_proxy, backend: ScriptedBackend, cal
     proxy.idle()
 
 
-def test_session_is_resumed(make_proxy, backend: ScriptedBackend, call, rig_pki, closing, tls_version) -> None:
+def test_session_is_resumed(
+    make_proxy: ProxyMaker,
+    backend: ScriptedBackend,
+    call: Caller,
+    rig_pki: Pki,
+    closing: Closing,
+    tls_version: ssl.TLSVersion,
+) -> None:
     proxy = make_proxy()
     context = rig_pki.client_context(tls_version)
     client = closing(dial_tls(proxy.ports["imaps"], context))
