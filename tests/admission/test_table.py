@@ -148,7 +148,8 @@ def test_rate_is_said_for_a_person() -> None:
     table.release(enter(table))
     table.release(enter(table))
     refused = refusal(table)
-    assert (refused.reason, refused.limit, refused.may_be_told) == (Reason.RATE_EXCEEDED, "120 per 60 s", False)
+    assert (refused.reason, refused.limit) == (Reason.RATE_EXCEEDED, "120 per 60 s")
+    assert not table.may_tell(refused, ANNA, NOW)
     enter(table, BERT)
     enter(table, now=NOW + 0.5)
     refusal(table, now=NOW + 0.5)
@@ -256,8 +257,9 @@ def test_exempt_skips_everything_but_the_total() -> None:
 
 def test_a_full_address_is_told_within_the_budget() -> None:
     table = AdmissionTable(replace(OPEN, per_address=0))
-    assert [refusal(table).may_be_told for _ in range(3)] == [True, False, False]
-    assert refusal(table, now=NOW + 10).may_be_told
+    refused = refusal(table)
+    assert [table.may_tell(refused, ANNA, NOW) for _ in range(3)] == [True, False, False]
+    assert table.may_tell(refused, ANNA, NOW + 10)
 
 
 def test_change_keeps_who_is_here() -> None:

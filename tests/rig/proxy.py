@@ -108,13 +108,11 @@ class RunningProxy:
         self._loop.run_forever()
 
     def _start(self) -> None:
-        self.stage = set_stage(
-            self._config, old=None, is_open=lambda _place: False, make_way=lambda b: Way(b, self.log)
-        )
+        self.stage = set_stage(self._config, old=None, open_places=(), make_way=lambda b: Way(b, self.log))
         self.admission = AdmissionTable(self.stage.caps)
         self.worker = Worker(self._plane, self.admission, self.log, self.stage.plan)
         self.door = Door(self.worker, self.admission, self.log)
-        self.door.change(self.stage.listeners, self.stage.fresh_sockets)
+        self.door.change(self.stage.listeners, self.stage.fresh_sockets, self._config.timeouts.keepalive)
 
     async def _stop(self) -> None:
         self.door.close()

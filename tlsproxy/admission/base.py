@@ -53,8 +53,6 @@ class Refused:
     reason: Reason
     limit: str
     """The number that was reached, for the person who reads the refusal: ``100`` or ``120 per 60 s``."""
-    may_be_told: bool
-    """On a TLS port: whether a handshake may be spent on telling the client why."""
 
 
 class Admission(Protocol):
@@ -68,6 +66,10 @@ class Admission(Protocol):
             owner: The worker that would serve it.
             now: Monotonic seconds.
         """
+        ...
+
+    def may_tell(self, refused: Refused, peer: Peer, now: float) -> bool:
+        """Whether a handshake may be spent on telling a client on a TLS port why; if so, it is paid for."""
         ...
 
     def authenticated(self, ticket: Ticket) -> None:

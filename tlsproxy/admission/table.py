@@ -79,6 +79,10 @@ class AdmissionTable:
         evicted = None if is_exempt else self._evict()
         return Admitted(ticket=self._enter(peer, key, owner, is_exempt=is_exempt), evicted=evicted)
 
+    def may_tell(self, refused: Refused, peer: Peer, now: float) -> bool:
+        """Whether a handshake may be spent on telling a client on a TLS port why; if so, it is paid for."""
+        return self._courtesy.may_tell(refused.reason, peer.key, now)
+
     def authenticated(self, ticket: Ticket) -> None:
         """The connection logged in; it no longer counts as un-authenticated."""
         if self._unauthenticated.pop(ticket.id, None):
@@ -115,22 +119,19 @@ class AdmissionTable:
     def _refusal(self, key: bytes, now: float, *, is_exempt: bool) -> Refused | None:
         caps = self._caps
         if self._total >= caps.total:
-            return self._refused(Reason.TOTAL_FULL, str(caps.total), key, now)
+            return Refused(reason=Reason.TOTAL_FULL, limit=str(caps.total))
         if is_exempt:
             return None
         count = self._by_address.get(key) or _Count()
         if caps.per_address is not None and count.total >= caps.per_address:
-            return self._refused(Reason.ADDRESS_FULL, str(caps.per_address), key, now)
+            return Refused(reason=Reason.ADDRESS_FULL, limit=str(caps.per_address))
         cap = caps.unauthenticated_per_address
         if cap is not None and count.unauthenticated >= cap:
-            return self._refused(Reason.UNAUTHENTICATED_ADDRESS_FULL, str(cap), key, now)
+            return Refused(reason=Reason.UNAUTHENTICATED_ADDRESS_FULL, limit=str(cap))
         if self._rates is not None and not self._rates.take(key, now):
             limit = f"{caps.rate_count} per {caps.rate_period_s:g} s"
-            return self._refused(Reason.RATE_EXCEEDED, limit, key, now)
+            return Refused(reason=Reason.RATE_EXCEEDED, limit=limit)
         return None
-
-    def _refused(self, reason: Reason, limit: str, key: bytes, now: float) -> Refused:
-        return Refused(reason=reason, limit=limit, may_be_told=self._courtesy.may_tell(reason, key, now))
 
     def _evict(self) -> Ticket | None:
         """Take the oldest un-authenticated ticket off the budget if that is used up; it is held until released."""

@@ -10,8 +10,9 @@ from typing import Final
 from tlsproxy.config.model import BackendConfig, TcpAddress, UnixAddress
 from tlsproxy.core.errors import BackendError
 from tlsproxy.core.outcome import Reason
-from tlsproxy.net.endpoint import Endpoint, PeerLostError, keep_alive
+from tlsproxy.net.endpoint import Endpoint, PeerLostError
 from tlsproxy.net.plane import WRITE, Plane, ready_for
+from tlsproxy.net.tcp import keep_alive
 from tlsproxy.net.tls.contexts import backend_context
 from tlsproxy.net.tls.endpoint import TlsEndpoint
 from tlsproxy.net.tls.handshake import HandshakeError, connect_tls
@@ -52,6 +53,7 @@ class Backend:
         self._context = backend_context(config)
         self._candidates: list[Candidate] = []
         self._candidates_until = 0.0
+        self._resolving = asyncio.Lock()
 
     @property
     def wants_upgrade(self) -> bool:
@@ -126,12 +128,21 @@ class Backend:
             case UnixAddress(path=path):
                 return [Candidate(family=socket.AF_UNIX, address=str(path))]
             case TcpAddress(host=host, port=port):
-                loop = asyncio.get_running_loop()
-                if loop.time() >= self._candidates_until:
-                    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-                    self._candidates = [Candidate(family=f[0], address=_checked(f[4])) for f in found]
-                    self._candidates_until = loop.time() + _NAME_CACHE_S
+                async with self._resolving:
+                    if asyncio.get_running_loop().time() >= self._candidates_until:
+                        await self._look_up(host, port)
                 return self._candidates
+
+    async def _look_up(self, host: str, port: int) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        except socket.gaierror:
+            if not self._candidates:
+                raise
+            return  # what was known half a minute ago is better than a failed login
+        self._candidates = [Candidate(family=f[0], address=_checked(f[4])) for f in found]
+        self._candidates_until = loop.time() + _NAME_CACHE_S
 
     def _server_name(self) -> str | None:
         if self.config.server_name is not None:

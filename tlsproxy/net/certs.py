@@ -24,6 +24,12 @@ from tlsproxy.core.errors import CertificateError
 
 _SECONDS_PER_DAY: Final = 86400
 _OTHERS_MAY_READ: Final = 0o004
+_FILE_LIMIT_BYTES: Final = 1024 * 1024  # a chain of a hundred certificates has a quarter of it
+# What the library raises on certificates and keys that it does not understand.
+_UNREADABLE: Final = (ValueError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.UnsupportedGeneralNameType)
+
+Stamp = tuple[int, int, int, int]
+"""Modification time in ns, size, inode, mode."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +45,8 @@ class Certificate:
     """What is odd about the pair though it works, for ``tlsproxy check``."""
     chain_pem: bytes = field(repr=False)
     key_pem: bytes = field(repr=False)
+    stamps: tuple[Stamp, Stamp] = field(repr=False, compare=False)
+    """Of the chain's and the key's file, as they were read."""
 
     def days_left(self, now: datetime) -> int:
         """Whole days until the certificate expires; negative when it has."""
@@ -78,29 +86,37 @@ def load_certificate(files: CertificateFiles) -> Certificate:
     Raises:
         CertificateError: A file cannot be read or parsed, the key is encrypted or is not the certificate's.
     """
-    chain_pem = _read(files.chain)
-    key_pem = chain_pem if files.key == files.chain else _read(files.key)
+    chain_pem, chain_stamp = _read(files.chain)
+    key_pem, key_stamp = _read(files.key)
     try:
         chain = x509.load_pem_x509_certificates(chain_pem)
-    except ValueError as error:
+        names = _names(chain[0])
+        is_pair, is_misordered = _compare(_load_key(files.key, key_pem), chain)
+    except _UNREADABLE as error:
         raise CertificateError(f"{files.chain}: holds no PEM certificate that can be read ({error})") from error
-    key = _load_key(files.key, key_pem)
-    leaf = chain[0]
-    if _public(key) != _public(leaf):
+    if not is_pair:
         hint = " (it belongs to another certificate of the chain; the server's own must come first)"
-        is_misordered = any(_public(key) == _public(other) for other in chain[1:])
         raise CertificateError(
             f"{files.key}: this key does not belong to the certificate in {files.chain}{hint if is_misordered else ''}"
         )
     return Certificate(
         chain_file=files.chain,
-        names=_names(leaf),
-        not_before=leaf.not_valid_before_utc,
-        not_after=leaf.not_valid_after_utc,
-        warnings=tuple(_warnings(files, chain)),
-        chain_pem=chain_pem,
-        key_pem=key_pem,
+        names=names,
+        not_before=chain[0].not_valid_before_utc,
+        not_after=chain[0].not_valid_after_utc,
+        warnings=tuple(_warnings(files, chain, key_stamp)),
+        chain_pem=b"".join(one.public_bytes(serialization.Encoding.PEM) for one in chain),
+        key_pem=key_pem if files.key != files.chain else _key_alone(key_pem),
+        stamps=(chain_stamp, key_stamp),
     )
+
+
+def stamp_of(path: Path) -> Stamp | None:
+    """What tells that a file is another than the one that was read; None while there is none."""
+    try:
+        return _stamp(path.stat())
+    except OSError:
+        return None
 
 
 def pick(certificates: Sequence[Certificate], server_name: str | None) -> int:
@@ -123,11 +139,17 @@ def pick(certificates: Sequence[Certificate], server_name: str | None) -> int:
     return 0
 
 
-def _read(path: Path) -> bytes:
+def _read(path: Path) -> tuple[bytes, Stamp]:
     try:
-        return path.read_bytes()
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a FIFO must not hold anybody up
+        with os.fdopen(fd, "rb") as file:
+            return file.read(_FILE_LIMIT_BYTES) or b"", _stamp(os.fstat(fd))
     except OSError as error:
         raise CertificateError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def _stamp(stat: os.stat_result) -> Stamp:
+    return stat.st_mtime_ns, stat.st_size, stat.st_ino, stat.st_mode
 
 
 def _load_key(path: Path, pem: bytes) -> PrivateKeyTypes:
@@ -135,30 +157,42 @@ def _load_key(path: Path, pem: bytes) -> PrivateKeyTypes:
         return serialization.load_pem_private_key(pem, password=None)
     except TypeError as error:
         raise CertificateError(f"{path}: the key is encrypted; a server needs one without a passphrase") from error
-    except (ValueError, UnsupportedAlgorithm) as error:
+    except _UNREADABLE as error:
         # The library's text may quote the file; a key's file is never quoted.
         raise CertificateError(f"{path}: holds no PEM private key that can be read") from error
 
 
+def _key_alone(pem: bytes) -> bytes:
+    """The key out of a file that holds the chain too, which OpenSSL would otherwise serve twice."""
+    key = serialization.load_pem_private_key(pem, password=None)
+    form = serialization.PrivateFormat.PKCS8
+    return key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption())
+
+
+def _compare(key: PrivateKeyTypes, chain: list[x509.Certificate]) -> tuple[bool, bool]:
+    """Whether the key is the leaf's, and whether it is that of another certificate of the chain."""
+    ours = _public(key)
+    return ours == _public(chain[0]), any(ours == _public(other) for other in chain[1:])
+
+
 def _public(source: PrivateKeyTypes | x509.Certificate) -> bytes:
-    key = source.public_key()
     encoding, form = serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
-    return key.public_bytes(encoding, form)
+    return source.public_key().public_bytes(encoding, form)
 
 
 def _names(leaf: x509.Certificate) -> tuple[str, ...]:
     try:
         san = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except (x509.ExtensionNotFound, ValueError):
+    except x509.ExtensionNotFound:
         common = leaf.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
         return tuple(str(name.value).lower() for name in common)
     dns = [name.lower() for name in san.get_values_for_type(x509.DNSName)]
     return tuple(dns + [str(ip) for ip in san.get_values_for_type(x509.IPAddress)])
 
 
-def _warnings(files: CertificateFiles, chain: list[x509.Certificate]) -> Iterable[str]:
+def _warnings(files: CertificateFiles, chain: list[x509.Certificate], key_stamp: Stamp) -> Iterable[str]:
     for child, issuer in itertools.pairwise(chain):
         if child.issuer != issuer.subject:
             yield f"{files.chain}: the chain is out of order after {child.subject.rfc4514_string()}"
-    if files.key.stat().st_mode & _OTHERS_MAY_READ:
+    if key_stamp[-1] & _OTHERS_MAY_READ:
         yield f"{files.key}: everybody on this machine can read the key (chmod 0640 it)"

@@ -10,12 +10,8 @@ import errno
 import socket
 from collections.abc import Callable
 from enum import StrEnum
-from typing import Final
 
 from tlsproxy.net.plane import READ, WRITE, Plane
-
-_PROBE_PERIOD_S: Final = 30
-_PROBES: Final = 4
 
 
 class Ending(StrEnum):
@@ -91,12 +87,11 @@ class Endpoint:
 
     def ready(self, events: int) -> bool:
         """See Watcher."""
-        if events & WRITE:
+        is_quiet = not events & WRITE
+        if not is_quiet:
             self._flush()
-            if self._unsent:
-                return False
         if events & ~WRITE and self._events & READ:
-            return self._read()
+            return self._read() and is_quiet
         return False
 
     def broken(self, error: Exception) -> None:
@@ -122,7 +117,7 @@ class Endpoint:
         """Send at once what fits; keep the rest.
 
         Returns:
-            True if all of it went out. False: stop the source until ``on_drained``.
+            True if all of it went out and the peer lives. False: stop the source until ``on_drained``.
         """
         if self._unsent:
             self._unsent += data
@@ -131,7 +126,7 @@ class Endpoint:
         if self._unsent:
             self.watch(self._events | WRITE)
             return False
-        return True
+        return self.ending is None or self.ending is Ending.CLOSED
 
     def _send(self, data: memoryview | bytes) -> bytes:
         """Send; returns a copy of what is left."""
@@ -165,8 +160,12 @@ class Endpoint:
             self.on_end(ending)
         return False
 
+    def say_goodbye(self) -> None:
+        """Tell the peer that it is over: nothing more comes, and nothing more is wanted."""
+        self.finish_writing()
+
     def finish_writing(self) -> None:
-        """Tell the peer that nothing more comes; it may still talk."""
+        """Close our side with a FIN; the peer may still talk."""
         try:
             # Not SSLSocket.shutdown: that would throw the TLS state away while the peer still talks.
             socket.socket.shutdown(self.sock, socket.SHUT_WR)
@@ -181,9 +180,14 @@ class Endpoint:
     def close(self) -> None:
         """Close at once; the only place that closes a peer's descriptor."""
         self.watch(0)
+        self.ending = self.ending or Ending.CLOSED
         self._unsent = b""
         self.sock.close()
-        # Bound methods of the owner would make a cycle that only the garbage collector ends.
+        self.let_go()
+
+    def let_go(self) -> None:
+        """Stop reading and forget the owner; a cycle through its methods would wait for the garbage collector."""
+        self.pause()
         self.sink, self.on_end, self.on_drained = _ignore_bytes, _ignore_ending, _ignore
 
     def watch(self, events: int) -> None:
@@ -241,27 +245,19 @@ class Endpoint:
 
         Closing at once would answer whatever the peer still sends with a reset, and a reset overtakes our last words.
         """
+        heard = self.bytes_in
         try:
             async with asyncio.timeout(linger_s):
                 await self.drained()
-                self.finish_writing()
+                self.say_goodbye()
                 while await self.receive():
-                    pass
+                    self.bytes_in = heard  # what it said too late was not listened to
         except (TimeoutError, PeerLostError):
             return  # it had its time
 
     def _raise_if_lost(self) -> None:
         if self.ending not in {None, Ending.CLOSED}:
             raise PeerLostError(self.ending or Ending.RESET)
-
-
-def keep_alive(sock: socket.socket, idle_s: float) -> None:
-    """No Nagle delay, and probes on a silent connection; a listening socket passes both on to what it accepts."""
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, max(1, round(idle_s)))
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, _PROBE_PERIOD_S)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, _PROBES)
 
 
 def _settle(future: "asyncio.Future[bytes]", data: bytes) -> None:
@@ -275,7 +271,7 @@ def ending_of(error: OSError) -> Ending:
 
 
 def _ignore_bytes(_size: int) -> bool:
-    return True
+    return True  # quiet: nothing was handed to asyncio
 
 
 def _ignore_ending(_ending: Ending) -> None: ...

@@ -11,11 +11,12 @@ from dataclasses import dataclass, field
 from typing import Final
 
 _LOOKS_PER_LIMIT: Final = 4
+_FORGOTTEN: Final = 64  # so many dead entries are not worth a clean-up
 
 
 @dataclass(slots=True, order=True)
 class IdleWatch:
-    """One watched relay; ``cancel`` when it ends."""
+    """One watched relay."""
 
     at: float
     number: int
@@ -24,10 +25,6 @@ class IdleWatch:
     on_idle: Callable[[], None] | None = field(compare=False)
     seen: int = field(compare=False)
     quiet_looks: int = field(compare=False, default=0)
-
-    def cancel(self) -> None:
-        """Forget the relay; the heap's entry is dropped when its time comes."""
-        self.count = self.on_idle = None
 
 
 class IdleClock:
@@ -38,6 +35,7 @@ class IdleClock:
         self._heap: list[IdleWatch] = []
         self._timer: asyncio.TimerHandle | None = None
         self._number = 0
+        self._forgotten = 0
 
     def watch(self, limit_s: float, count: Callable[[], int], on_idle: Callable[[], None]) -> IdleWatch:
         """Call ``on_idle`` once if ``count()`` stays the same for ``limit_s`` seconds (up to a quarter longer)."""
@@ -48,6 +46,15 @@ class IdleClock:
         if self._heap[0] is watch:
             self._arm()
         return watch
+
+    def forget(self, watch: IdleWatch) -> None:
+        """The relay ended. Its entry stays in the heap until its time comes, or until such entries are the most."""
+        watch.count = watch.on_idle = None
+        self._forgotten += 1
+        if self._forgotten > _FORGOTTEN and self._forgotten > len(self._heap) // 2:
+            self._heap = [one for one in self._heap if one.count is not None]
+            heapq.heapify(self._heap)
+            self._forgotten = 0
 
     def close(self) -> None:
         """Stop the timer."""
@@ -65,7 +72,9 @@ class IdleClock:
         now = self._loop.time()
         while self._heap and self._heap[0].at <= now:
             watch = heapq.heappop(self._heap)
-            if watch.count is not None and self._is_still_alive(watch):
+            if watch.count is None:
+                self._forgotten -= 1
+            elif self._is_still_alive(watch):
                 watch.at = now + watch.period_s
                 heapq.heappush(self._heap, watch)
         self._timer = None

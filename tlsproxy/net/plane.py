@@ -5,7 +5,6 @@ Two planes do the same: ``LoopPlane`` on any asyncio loop's ``add_reader``/``add
 """
 
 import asyncio
-from collections.abc import Callable
 from typing import Final, Protocol
 
 # The numbers of EPOLLIN and EPOLLOUT, so that the epoll plane passes its events on untouched.
@@ -118,6 +117,3 @@ async def ready_for(plane: Plane, fd: int, events: int) -> None:
         await future
     finally:
         plane.watch(fd, watcher, 0)
-
-
-PlaneFactory = Callable[[], tuple[asyncio.AbstractEventLoop, Plane]]

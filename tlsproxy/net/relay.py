@@ -10,7 +10,7 @@ from typing import Final
 
 from tlsproxy.core.kinds import Side
 from tlsproxy.net.endpoint import Ending, Endpoint
-from tlsproxy.net.idle import IdleClock, IdleWatch
+from tlsproxy.net.idle import IdleClock
 
 _TAIL_BYTES: Final = 160  # the last line of a response, with room for a chatty one
 # After the client closed its side the backend finishes its answer (QUIT, then close, is common); it has this long
@@ -28,7 +28,7 @@ class RelayEnd(StrEnum):
 class Relay:
     """Carries bytes between a client and a backend until one of them ends it."""
 
-    __slots__ = ("_backend", "_client", "_finished", "_half_closed", "_idle", "_view", "tail")
+    __slots__ = ("_backend", "_client", "_finished", "_half_closed", "_is_backend_closed", "_view", "tail")
 
     def __init__(self, client: Endpoint, backend: Endpoint) -> None:
         self._client = client
@@ -36,7 +36,7 @@ class Relay:
         self._view = client.plane.buffer
         self._finished: asyncio.Future[tuple[Side, Ending] | RelayEnd] = asyncio.get_running_loop().create_future()
         self._half_closed: asyncio.TimerHandle | None = None
-        self._idle: IdleWatch | None = None
+        self._is_backend_closed = False
         self.tail: bytes | None = None
         """The last bytes of the backend since the client last spoke; None while the relay has carried nothing."""
 
@@ -55,13 +55,14 @@ class Relay:
         client.sink, backend.sink = self._from_client, self._from_backend
         client.on_end, backend.on_end = self._client_ended, self._backend_ended
         client.on_drained, backend.on_drained = backend.resume, client.resume
-        if idle_limit_s is not None:
-            self._idle = idle_clock.watch(idle_limit_s, self._count, self._idled)
-        self._resume_both()
+        idle = idle_clock.watch(idle_limit_s, self._count, self._idled) if idle_limit_s is not None else None
         try:
+            self._resume_both()
             return await self._finished
         finally:
             self._uncouple()
+            if idle is not None:
+                idle_clock.forget(idle)
 
     def stop(self) -> None:
         """End the relay for a reason of ours."""
@@ -77,7 +78,10 @@ class Relay:
         return False
 
     def _from_backend(self, size: int) -> bool:
-        self.tail = bytes(self._view[max(size - _TAIL_BYTES, 0) : size])
+        if size >= _TAIL_BYTES:
+            self.tail = bytes(self._view[size - _TAIL_BYTES : size])
+        else:
+            self.tail = ((self.tail or b"") + bytes(self._view[:size]))[-_TAIL_BYTES:]
         if self._client.push(self._view[:size]):
             return True
         self._backend.pause()
@@ -106,13 +110,18 @@ class Relay:
 
     def _wait_for_backend(self, count_before: int) -> None:
         count = self._count()
-        if count == count_before:
+        # A reader on a slow line takes longer than this for one chunk; the idle clock knows when it is dead.
+        if count == count_before and not self._client.has_unsent:
             self._finish((Side.CLIENT, Ending.CLOSED))
             return
         loop = asyncio.get_running_loop()
         self._half_closed = loop.call_later(_HALF_CLOSED_S, self._wait_for_backend, count)
 
     def _backend_ended(self, ending: Ending) -> None:
+        is_late = ending is not Ending.CLOSED and self._is_backend_closed
+        if is_late and self._client.has_unsent:
+            return  # it had closed already; a command that came too late found it gone
+        self._is_backend_closed = ending is Ending.CLOSED
         # The client's own close came first if it came at all; the backend only followed.
         is_client_first = self._client.ending is Ending.CLOSED and ending is Ending.CLOSED
         end = (Side.CLIENT if is_client_first else Side.BACKEND, ending)
@@ -135,7 +144,5 @@ class Relay:
     def _uncouple(self) -> None:
         if self._half_closed is not None:
             self._half_closed.cancel()
-        if self._idle is not None:
-            self._idle.cancel()
-        self._client.pause()
-        self._backend.pause()
+        self._client.let_go()
+        self._backend.let_go()

@@ -1,4 +1,4 @@
-"""Watches the served certificates: tells when one nears its end, asks for a reload when its files change."""
+"""Watches the served certificates: tells when one nears its end, asks for a renewal when its files change."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -9,37 +9,37 @@ from typing import Final
 from tlsproxy.config.model import CertificateFiles
 from tlsproxy.core.events import Event
 from tlsproxy.core.log import Log
-from tlsproxy.net.certs import Certificate
+from tlsproxy.net.certs import Certificate, Stamp, stamp_of
 
 _LOOK_PERIOD_S: Final = 30.0
-_WARN_DAYS: Final = (21, 7, 1)
+_WARN_DAYS: Final = (21, 7, 1, 0)
 
-Stamp = tuple[int, int, int] | None
+Stamps = Sequence[Stamp | None]
 
 
 class CertificateWatch:
     """Looks at the files every 30 s, and at the days left whenever they pass a mark."""
 
-    def __init__(self, log: Log, ask_for_reload: Callable[[], None]) -> None:
+    def __init__(self, log: Log, renew: Callable[[], None]) -> None:
         self._log = log
-        self._ask_for_reload = ask_for_reload
+        self._renew = renew
         self._certificates: Sequence[Certificate] = ()
         self._files: Sequence[CertificateFiles] = ()
-        self._stamps: list[Stamp] = []
+        self._refused: Stamps | None = None
         self._told: dict[Path, int] = {}
         self._timer: asyncio.TimerHandle | None = None
 
     def change(self, certificates: Sequence[Certificate], files: Sequence[CertificateFiles]) -> None:
         """Watch these from now on."""
-        served = {(c.chain_file, c.chain_pem) for c in self._certificates}
-        self._certificates, self._files = certificates, files
-        self._stamps = self._look_at_files()
+        known = self._certificates
+        self._certificates, self._files, self._refused = certificates, files, None
         now = datetime.now(UTC)
         for certificate in certificates:
-            if (certificate.chain_file, certificate.chain_pem) not in served:
+            if certificate not in known:
                 self._told.pop(certificate.chain_file, None)
                 self._log.info(Event.CERTIFICATE_LOADED, **_told_of(certificate, now))
-        self._look()
+        self._warn(now)
+        self._wait()
 
     def close(self) -> None:
         """Stop looking."""
@@ -47,14 +47,18 @@ class CertificateWatch:
             self._timer.cancel()
             self._timer = None
 
-    def _look(self) -> None:
+    def _wait(self) -> None:
         self.close()
         self._timer = asyncio.get_running_loop().call_later(_LOOK_PERIOD_S, self._look)
+
+    def _look(self) -> None:
+        self._wait()
         self._warn(datetime.now(UTC))
-        stamps = self._look_at_files()
-        if stamps != self._stamps:
-            self._stamps = stamps  # a pair that is refused now is tried again only when it changes again
-            self._ask_for_reload()
+        served = [stamp for certificate in self._certificates for stamp in certificate.stamps]
+        found = [stamp_of(path) for files in self._files for path in (files.chain, files.key)]
+        if found not in (served, self._refused):
+            self._refused = found  # a pair that is refused now is tried again only when it changes again
+            self._renew()
 
     def _warn(self, now: datetime) -> None:
         for certificate in self._certificates:
@@ -65,17 +69,6 @@ class CertificateWatch:
             self._told[certificate.chain_file] = mark
             level = self._log.error if days_left < 0 else self._log.warning
             level(Event.CERTIFICATE_EXPIRING, **_told_of(certificate, now))
-
-    def _look_at_files(self) -> list[Stamp]:
-        return [_stamp(path) for files in self._files for path in (files.chain, files.key)]
-
-
-def _stamp(path: Path) -> Stamp:
-    try:
-        stat = path.stat()
-    except OSError:
-        return None
-    return stat.st_mtime_ns, stat.st_size, stat.st_ino
 
 
 def _told_of(certificate: Certificate, now: datetime) -> dict[str, object]:

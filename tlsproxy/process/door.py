@@ -7,11 +7,12 @@ from typing import Final
 
 from tlsproxy.admission.base import Admission, Admitted, Refused
 from tlsproxy.config.model import ListenerConfig
-from tlsproxy.core.addresses import peer_from
+from tlsproxy.core.addresses import Peer, peer_from
 from tlsproxy.core.events import Event
 from tlsproxy.core.kinds import ListenerTls
 from tlsproxy.core.log import Log
 from tlsproxy.net.acceptor import Acceptor
+from tlsproxy.net.tcp import keep_alive
 from tlsproxy.process.sockets import Place, address_of
 from tlsproxy.process.worker import Worker
 
@@ -32,12 +33,15 @@ class Door:
         """What is listened on."""
         return frozenset(self._open)
 
-    def change(self, wanted: Mapping[Place, ListenerConfig], fresh: Mapping[Place, socket.socket]) -> None:
+    def change(
+        self, wanted: Mapping[Place, ListenerConfig], fresh: Mapping[Place, socket.socket], keepalive_s: float
+    ) -> None:
         """Listen at exactly these places.
 
         Args:
             wanted: Every place with its listener.
             fresh: A bound socket for each place that is not listened on yet.
+            keepalive_s: Seconds of silence before TCP probes a connection, for those that are kept.
         """
         for place in list(self._open):
             acceptor, listener = self._open[place]
@@ -46,13 +50,14 @@ class Door:
                 self._tell(Event.LISTENER_STOPPED, listener, acceptor.sock)
                 acceptor.close()
             else:
+                keep_alive(acceptor.sock, keepalive_s)
                 self._open[place] = (acceptor, wanted[place])
         for place, sock in fresh.items():
             self._start(place, wanted[place], sock)
 
     def close(self) -> None:
         """Accept no more; the kernel refuses whoever comes."""
-        self.change({}, {})
+        self.change({}, {}, 0.0)
 
     def _start(self, place: Place, listener: ListenerConfig, sock: socket.socket) -> None:
         acceptor = Acceptor(
@@ -67,16 +72,24 @@ class Door:
         _, listener = self._open[place]
         peer = peer_from(*host_and_port)
         match self._admission.admit(peer, _OWNER, self._now()):
-            case Admitted(ticket=ticket, evicted=evicted):
-                self._worker.serve(listener.name, sock, peer, ticket)
-                if evicted is not None:
-                    self._worker.evict(evicted)
+            case Admitted() as admitted:
+                self._let_in(listener, sock, peer, admitted)
             case Refused() as refused:
                 is_plaintext = listener.tls is ListenerTls.STARTTLS
-                if refused.may_be_told and not is_plaintext:
-                    self._worker.serve(listener.name, sock, peer, refused)
-                else:
+                if is_plaintext or not self._admission.may_tell(refused, peer, self._now()):
                     self._worker.turn_away(listener.name, sock, peer, refused, is_told=is_plaintext)
+                else:
+                    self._worker.serve(listener.name, sock, peer, refused)
+
+    def _let_in(self, listener: ListenerConfig, sock: socket.socket, peer: Peer, admitted: Admitted) -> None:
+        try:
+            self._worker.serve(listener.name, sock, peer, admitted.ticket)
+        except BaseException:
+            self._admission.release(admitted.ticket)
+            sock.close()
+            raise
+        if admitted.evicted is not None:
+            self._worker.evict(admitted.evicted)
 
     def _paused(self, place: Place, error: OSError) -> None:
         acceptor, listener = self._open[place]

@@ -7,7 +7,7 @@ from typing import Final
 
 from tlsproxy.config.model import BindAddress, InheritedSocket, TcpAddress
 from tlsproxy.core.errors import BindError, NoIpv6Error
-from tlsproxy.net.endpoint import keep_alive
+from tlsproxy.net.tcp import keep_alive
 
 _BACKLOG: Final = 4096  # the kernel lowers it to net.core.somaxconn
 # sd_listen_fds(3): the first descriptor that systemd passes.
@@ -16,7 +16,10 @@ _LISTEN_FDS_START: Final = 3
 # Without IPv6 in the kernel, and with it switched off (net.ipv6.conf.all.disable_ipv6).
 _NO_IPV6: Final = frozenset({errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL})
 _HINTS: Final = {
-    errno.EADDRINUSE: "something listens there already; is tlsproxy running?",
+    errno.EADDRINUSE: (
+        "something listens there already; tlsproxy itself? A listener that moves to another address of the same port "
+        "needs a restart"
+    ),
     errno.EACCES: "ports below 1024 need CAP_NET_BIND_SERVICE (the systemd unit grants it) or root",
     errno.EADDRNOTAVAIL: "this machine has no such address",
     errno.EAFNOSUPPORT: "this machine has no IPv6",
@@ -40,8 +43,12 @@ def listen(address: BindAddress, keepalive_s: float) -> socket.socket:
         NoIpv6Error: It is ``[::]`` on a machine without IPv6.
     """
     sock = _inherited(address.name) if isinstance(address, InheritedSocket) else _bound(address)
-    sock.settimeout(0)
-    keep_alive(sock, keepalive_s)
+    try:
+        sock.settimeout(0)
+        keep_alive(sock, keepalive_s)
+    except OSError as error:
+        sock.close()
+        raise BindError(f"{address}: no TCP socket ({error.strerror})") from error
     return sock
 
 

@@ -2,7 +2,8 @@
 
 import resource
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -37,18 +38,14 @@ class Stage:
 
 
 def set_stage(
-    config: Config,
-    *,
-    old: Stage | None,
-    is_open: Callable[[Place], bool],
-    make_way: Callable[[Backend], Way],
+    config: Config, *, old: Stage | None, open_places: Container[Place], make_way: Callable[[Backend], Way]
 ) -> Stage:
     """Build everything that a configuration needs.
 
     Args:
         config: The new configuration.
         old: What is running; a backend whose configuration is the same keeps its way, and so its health.
-        is_open: Whether a place is listened on already.
+        open_places: Where is listened already; these sockets are kept.
         make_way: Makes the way to a new backend.
 
     Returns:
@@ -59,19 +56,16 @@ def set_stage(
         UnavailableError: The same, where all that is missing is an address.
     """
     mistakes: list[Mistake] = []
-    certificates = _load_certificates(config, mistakes, is_reload=old is not None)
+    certificates = _load_certificates(config, old, mistakes)
     ways = _make_ways(config, old, make_way, mistakes)
-    unavailable: list[Mistake] = []
-    skipped: dict[Place, NoIpv6Error] = {}
-    sockets = _bind(config, is_open, unavailable, skipped)
-    try:
-        plan = make_plan(config, certificates, ways) if not mistakes else Plan(services={})
-    except CertificateError as error:
-        mistakes.append(Mistake(key="tls.certificates", value="", hint=str(error)))
-    if mistakes or unavailable:
-        for sock in sockets.values():
-            sock.close()
-        raise ConfigError([*mistakes, *unavailable]) if mistakes else UnavailableError(unavailable)
+    plan = _make_plan(config, old, certificates, ways, mistakes)
+    with ExitStack() as undo:
+        binding = _bind(config, open_places, undo)
+        if mistakes:
+            raise ConfigError([*mistakes, *binding.mistakes])
+        if binding.mistakes:
+            raise UnavailableError(binding.mistakes)
+        undo.pop_all()
     return Stage(
         config=config,
         certificates=tuple(certificates),
@@ -79,8 +73,8 @@ def set_stage(
         plan=plan,
         caps=make_caps(config.limits),
         listeners={place_of(each.name, address): each for each in config.listener for address in each.bind},
-        fresh_sockets=sockets,
-        skipped=skipped,
+        fresh_sockets=binding.sockets,
+        skipped=binding.skipped,
     )
 
 
@@ -110,18 +104,37 @@ def raise_descriptor_limit() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def _load_certificates(config: Config, mistakes: list[Mistake], *, is_reload: bool) -> list[Certificate]:
+def _load_certificates(config: Config, old: Stage | None, mistakes: list[Mistake]) -> list[Certificate]:
     loaded: list[Certificate] = []
     for index, files in enumerate(config.tls.certificates):
         try:
             certificate = load_certificate(files)
-            # At start an expired certificate is better than none; on reload the old one is better than an expired one.
-            if is_reload and not certificate.is_current(datetime.now(UTC)):
-                raise CertificateError(f"{files.chain}: not valid now, only until {certificate.not_after:%Y-%m-%d}")  # noqa: TRY301 - told like any other
-            loaded.append(certificate)
         except CertificateError as error:
             mistakes.append(Mistake(key=f"tls.certificates[{index}]", value="", hint=str(error)))
+            continue
+        # At start an expired certificate is better than none; later the one that is served is better than it.
+        is_new = old is not None and certificate not in old.certificates
+        if is_new and not certificate.is_current(datetime.now(UTC)):
+            hint = f"{files.chain}: valid from {certificate.not_before:%Y-%m-%d} to {certificate.not_after:%Y-%m-%d}"
+            mistakes.append(Mistake(key=f"tls.certificates[{index}]", value="", hint=f"{hint}, which is not now"))
+        loaded.append(certificate)
     return loaded
+
+
+def _make_plan(
+    config: Config,
+    old: Stage | None,
+    certificates: list[Certificate],
+    ways: Mapping[str, Way],
+    mistakes: list[Mistake],
+) -> Plan:
+    if mistakes:
+        return {}
+    try:
+        return make_plan(config, certificates, ways, old.plan if old else {})
+    except CertificateError as error:
+        mistakes.append(Mistake(key="tls.certificates", value="", hint=str(error)))
+        return {}
 
 
 def _make_ways(
@@ -151,22 +164,26 @@ def _is_same_backend(old: Stage, name: str, config: BackendConfig) -> bool:
     return config.ca is None and old.config.backend.get(name) == config
 
 
-def _bind(
-    config: Config,
-    is_open: Callable[[Place], bool],
-    mistakes: list[Mistake],
-    skipped: dict[Place, NoIpv6Error],
-) -> dict[Place, socket.socket]:
-    sockets: dict[Place, socket.socket] = {}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Binding:
+    """What came of binding: sockets, places that nobody misses, and places that cannot be had."""
+
+    sockets: dict[Place, socket.socket]
+    skipped: dict[Place, NoIpv6Error]
+    mistakes: list[Mistake]
+
+
+def _bind(config: Config, open_places: Container[Place], undo: ExitStack) -> _Binding:
+    binding = _Binding(sockets={}, skipped={}, mistakes=[])
     for number, listener in enumerate(config.listener):
         for index, address in enumerate(listener.bind):
             place = place_of(listener.name, address)
-            if is_open(place):
+            if place in open_places:
                 continue
             try:
-                sockets[place] = listen(address, config.timeouts.keepalive)
+                binding.sockets[place] = undo.enter_context(listen(address, config.timeouts.keepalive))
             except NoIpv6Error as error:
-                skipped[place] = error
+                binding.skipped[place] = error
             except BindError as error:
-                mistakes.append(Mistake(key=f"listener[{number}].bind[{index}]", value="", hint=str(error)))
-    return sockets
+                binding.mistakes.append(Mistake(key=f"listener[{number}].bind[{index}]", value="", hint=str(error)))
+    return binding

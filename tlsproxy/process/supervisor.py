@@ -1,12 +1,14 @@
 """The running program: starts everything, reloads in place, drains and stops on signals."""
 
 import asyncio
+import gc
 import os
 import platform
 import signal
 import ssl
 from collections.abc import Callable
-from typing import Final, Protocol
+from contextlib import ExitStack
+from typing import Protocol
 
 from tlsproxy import __version__
 from tlsproxy.admission.table import AdmissionTable
@@ -24,8 +26,6 @@ from tlsproxy.process.sockets import Place
 from tlsproxy.process.stage import Stage, raise_descriptor_limit, set_stage
 from tlsproxy.process.worker import Worker
 from tlsproxy.server.way import Way
-
-_FAST: Final = (signal.SIGINT,)
 
 
 class Logs(Protocol):
@@ -85,18 +85,21 @@ class Supervisor:
         Raises:
             ConfigError: It cannot start.
         """
+        self._listen_to_signals()
         stage = self._set_stage(config, None)
         self._stage = stage
         self._admission = AdmissionTable(stage.caps)
         self._worker = Worker(self._plane, self._admission, self._log, stage.plan)
         self._door = Door(self._worker, self._admission, self._log)
-        self._watch = CertificateWatch(self._log, lambda: self._signals.put_nowait(signal.SIGHUP))
-        self._listen_to_signals()
-        self._door.change(stage.listeners, stage.fresh_sockets)
-        self._watch.change(stage.certificates, stage.config.tls.certificates)
+        self._watch = CertificateWatch(self._log, self._renew)
+        self._door.change(stage.listeners, stage.fresh_sockets, config.timeouts.keepalive)
+        self._watch.change(stage.certificates, config.tls.certificates)
         self._tell_start(stage)
+        gc.collect()
+        gc.freeze()  # what stands now stands to the end: the collector need not look at it again
         notify.ready()
         await self._live()
+        self._be_deaf()
         return 0
 
     async def _live(self) -> None:
@@ -108,7 +111,7 @@ class Supervisor:
         notify.stopping()
         self._door.close()
         self._watch.close()
-        await self._drain(is_fast=received in _FAST)
+        await self._drain(is_fast=received is signal.SIGINT)
         for way in self._stage.ways.values():
             way.close()
         self._worker.close()
@@ -130,32 +133,42 @@ class Supervisor:
         await roster.stop()
 
     def _reload(self) -> None:
-        """Read everything anew; swap it in if all of it stands, or say why nothing changed."""
+        """Read everything anew."""
+        self._change(self._source, "reload")
+
+    def _renew(self) -> None:
+        """Read the certificates anew; what else stands in the file may be half written."""
+        self._change(lambda: self._stage.config, "renewal")
+
+    def _change(self, source: Callable[[], Config], what: str) -> None:
+        """Swap a new stage in if all of it stands, or say why nothing changed."""
         old = self._stage
         try:
-            new = self._set_stage(self._source(), old)
-            try:
-                self._logs.change(new.config.log)
-            except ConfigError:
+            new = self._set_stage(source(), old)
+            with ExitStack() as undo:
                 for sock in new.fresh_sockets.values():
-                    sock.close()
-                raise
+                    undo.enter_context(sock)
+                self._logs.change(new.config.log)
+                undo.pop_all()
         except ConfigError as error:
             self._log.error(Event.CONFIG_REJECTED, mistakes=[str(mistake) for mistake in error.mistakes])
             return
+        except Exception as error:  # noqa: BLE001 - a reload ends here: a bug in it must not end the sessions
+            self._log.error(Event.CONFIG_REJECTED, mistakes=["an internal error"], exc_info=error)
+            return
         self._worker.plan = new.plan
         self._admission.change(new.caps)
-        self._door.change(new.listeners, new.fresh_sockets)
+        self._door.change(new.listeners, new.fresh_sockets, new.config.timeouts.keepalive)
         self._watch.change(new.certificates, new.config.tls.certificates)
         for name, way in old.ways.items():
             if new.ways.get(name) is not way:
                 way.close()
         self._stage = new
-        self._tell_config("reload", new)
+        self._tell_config(what, new, needs_restart=old.config.server != new.config.server)
 
     def _set_stage(self, config: Config, old: Stage | None) -> Stage:
         open_places: frozenset[Place] = self._door.places() if old is not None else frozenset()
-        return set_stage(config, old=old, is_open=open_places.__contains__, make_way=self._make_way)
+        return set_stage(config, old=old, open_places=open_places, make_way=self._make_way)
 
     def _make_way(self, backend: Backend) -> Way:
         return Way(backend, self._log)
@@ -165,8 +178,16 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             loop.add_signal_handler(number, self._signals.put_nowait, number)
 
+    @staticmethod
+    def _be_deaf() -> None:
+        """All is done but for the interpreter's own end, which no signal may turn into a failure."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            loop.remove_signal_handler(number)
+            signal.signal(number, signal.SIG_IGN)
+
     def _tell_start(self, stage: Stage) -> None:
-        self._tell_config("start", stage)
+        self._tell_config("start", stage, needs_restart=False)
         self._log.info(
             Event.SERVER_STARTED,
             version=__version__,
@@ -178,7 +199,7 @@ class Supervisor:
             pid=os.getpid(),
         )
 
-    def _tell_config(self, what: str, stage: Stage) -> None:
+    def _tell_config(self, what: str, stage: Stage, *, needs_restart: bool) -> None:
         for place, error in stage.skipped.items():
             listener = stage.listeners[place]
             self._log.warning(
@@ -194,4 +215,5 @@ class Supervisor:
             what=what,
             listeners=len(stage.config.listener),
             backends=len(stage.config.backend),
+            needs_restart=["server"] if needs_restart else [],
         )

@@ -29,11 +29,11 @@ class Worker:
 
     def serve(self, listener: str, sock: socket.socket, peer: Peer, admitted: Ticket | Refused) -> None:
         """Begin a session; one that was refused is let in as far as it takes to tell it why."""
-        self.roster.add(Session(self._house, self.plan.services[listener], sock, peer, admitted))
+        self.roster.add(Session(self._house, self.plan[listener], sock, peer, admitted))
 
     def turn_away(self, listener: str, sock: socket.socket, peer: Peer, refused: Refused, *, is_told: bool) -> None:
         """End a connection that gets no session: one line of text at most, one line in the log."""
-        service = self.plan.services[listener]
+        service = self.plan[listener]
         chronicle = Chronicle(self._house.log, service, peer, asyncio.get_running_loop().time)
         endpoint = Endpoint(self._house.plane, sock)
         if is_told:

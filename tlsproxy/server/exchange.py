@@ -64,6 +64,10 @@ class Exchange:
             self._perform(self._login.from_backend(greeting))
         backend.resume()
 
+    def detach(self) -> None:
+        """The backend is given up; nothing more of it is heard."""
+        self._backend = None
+
     async def greeted(self) -> None:
         """Wait for the backend's greeting.
 
@@ -113,6 +117,8 @@ class Exchange:
             raise SessionEndedError(self._hangup)  # the Login knows whether its client has had its last words
         if self._client.ending is not None:
             raise PeerLostError(self._client.ending)
+        if self._backend is not None and self._backend.ending is Ending.INTERNAL:
+            raise SessionEndedError(Reason.INTERNAL_ERROR)
 
     async def _change(self) -> None:
         self._changed.clear()

@@ -31,39 +31,43 @@ class Service:
     backend_retry_s: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """All services, by listener name."""
-
-    services: Mapping[str, Service]
+Plan = Mapping[str, Service]
+"""All services, by listener name."""
 
 
-def make_plan(config: Config, certificates: Sequence[Certificate], ways: Mapping[str, Way]) -> Plan:
+def make_plan(config: Config, certificates: Sequence[Certificate], ways: Mapping[str, Way], old: Plan) -> Plan:
     """Build the plan for a configuration.
 
     Args:
         config: Validated: every listener's backend exists.
         certificates: The loaded pairs, in the order of the configuration.
         ways: A way for each backend's name.
+        old: The plan that is in force. Contexts that are the same are kept, and with them the keys of the session
+            tickets, so that a reload ends nobody's resumption.
 
     Raises:
         CertificateError: OpenSSL does not take a pair under a listener's profile.
     """
-    services = {
-        listener.name: _make_service(config, listener, certificates, ways[listener.backend])
-        for listener in config.listener
-    }
-    return Plan(services=services)
+    known = {service.server_tls.likeness: service.server_tls for service in old.values()}
+    plan: dict[str, Service] = {}
+    for listener in config.listener:
+        protocol = PROTOCOLS[listener.protocol]
+        likeness = (tuple(certificates), config.profile_of(listener), protocol.alpn)
+        if likeness not in known:
+            known[likeness] = ServerTls(*likeness)
+        plan[listener.name] = _make_service(config, listener, protocol, known[likeness], ways[listener.backend])
+    return plan
 
 
-def _make_service(config: Config, listener: ListenerConfig, certificates: Sequence[Certificate], way: Way) -> Service:
-    protocol = PROTOCOLS[listener.protocol]
+def _make_service(
+    config: Config, listener: ListenerConfig, protocol: MailProtocol, server_tls: ServerTls, way: Way
+) -> Service:
     timeouts, is_imap = config.timeouts, listener.protocol is ProtocolName.IMAP
     return Service(
         listener=listener.name,
         protocol=protocol,
         tls=listener.tls,
-        server_tls=ServerTls(certificates, config.profile_of(listener), protocol.alpn),
+        server_tls=server_tls,
         way=way,
         limits=DialogueLimits(
             line_bytes=config.limits.line_imap if is_imap else config.limits.line_pop3,

@@ -59,9 +59,10 @@ class Roster:
 
     async def _dismiss(self, session: Session, at: float, until: float) -> None:
         loop = asyncio.get_running_loop()
-        await asyncio.sleep(max(at - loop.time(), 0))
-        while session in self._tasks and not session.is_at_rest() and loop.time() < until:  # noqa: ASYNC110 - the relay sets no event
-            await asyncio.sleep(_LOOK_PERIOD_S)
+        alive = {self._tasks[session]}
+        _, alive = await asyncio.wait(alive, timeout=max(at - loop.time(), 0))
+        while alive and not session.is_at_rest() and loop.time() < until:
+            _, alive = await asyncio.wait(alive, timeout=_LOOK_PERIOD_S)
         session.stop(Reason.SHUTDOWN)
 
     async def _wait(self, limit_s: float) -> None:

@@ -34,7 +34,6 @@ from tlsproxy.server.exchange import Exchange
 from tlsproxy.server.parting import last_words
 from tlsproxy.server.plan import Service
 
-_ID_BYTES: Final = 6
 _LINGER_S: Final = 1.0  # last words reach a client on a slow line; a client that never closes holds its place no longer
 _BACKEND_LOSSES: Final = 3  # a backend that greets and leaves, again and again, is no restart
 
@@ -65,6 +64,7 @@ class Session:
         self._relay: Relay | None = None
         self._task: asyncio.Task[None] | None = None
         self._stop_reason: Reason | None = None
+        self._is_hurried = False
         self._now = asyncio.get_running_loop().time
         self._started = self._now()
         self._bytes_at_last_look = -1
@@ -114,6 +114,8 @@ class Session:
         except TimeoutError:
             return SessionEndedError(Reason.LOGIN_TIMEOUT)
         except asyncio.CancelledError:
+            if self._task is not None:
+                self._task.uncancel()  # it has done its work here; the last words have a deadline of their own
             return SessionEndedError(self._stop_reason or Reason.SHUTDOWN)
         except Exception as error:  # noqa: BLE001 - a session ends here: a bug must cost one connection, not all
             self._chronicle.broken(error)
@@ -184,6 +186,8 @@ class Session:
                 self._chronicle.enter(Phase.LOGIN)
                 if await exchange.finished():
                     return
+                exchange.detach()
+                self._drop_backend()
             raise SessionEndedError(Reason.BACKEND_CLOSED)
         finally:
             exchange.close()
@@ -199,6 +203,8 @@ class Session:
             try:
                 await self._reach_backend(exchange)
             except BackendError as error:
+                exchange.detach()
+                self._drop_backend()
                 self._chronicle.summary.backend_error = error.detail
                 is_hopeless = error.reason not in {Reason.BACKEND_DOWN, Reason.BACKEND_TIMEOUT}
                 if is_hopeless or self._now() + service.backend_retry_s > hold_until:
@@ -208,7 +214,6 @@ class Session:
             await asyncio.sleep(service.backend_retry_s)
 
     async def _reach_backend(self, exchange: Exchange) -> None:
-        self._drop_backend()
         way, summary = self._service.way, self._chronicle.summary
         arrival = await way.connect(self._house.plane, summary.client.key, self._service.protocol.make_upgrade())
         self._backend = arrival.endpoint
@@ -231,21 +236,18 @@ class Session:
             case RelayEnd.STOPPED:
                 return self._stop_reason or Reason.SHUTDOWN
             case side, ending:
-                for error in (self._client.error, self._backend.error):
-                    if error is not None:
-                        self._chronicle.broken(error)
                 return REASONS[side, ending]
 
     # Being stopped.
 
     def stop(self, reason: Reason) -> None:
         """End the session for a reason of ours; safe to call at any time, and twice to cut the goodbye short."""
-        if self._stop_reason is None:
-            self._stop_reason = reason
-            if self._relay is not None:
-                self._relay.stop()
-                return
-        if self._task is not None:
+        if self._stop_reason is not None:
+            self._is_hurried = True
+        self._stop_reason = self._stop_reason or reason
+        if self._relay is not None and not self._is_hurried:
+            self._relay.stop()
+        elif self._task is not None:
             self._task.cancel()
 
     def is_at_rest(self) -> bool:
@@ -268,7 +270,8 @@ class Session:
 
     async def _part(self, end: SessionEndedError) -> None:
         """Last words, if the client has not had them, and time for them to arrive."""
-        if self._client.ending is not None and not self._client.has_unsent:
+        is_gone = self._client.ending is not None and not self._client.has_unsent
+        if is_gone or self._is_hurried:
             return
         words = b"" if end.is_told else self._last_words(end.reason)
         try:
@@ -277,7 +280,7 @@ class Session:
             if self._chronicle.phase is not Phase.HANDSHAKE:
                 await self._client.part(_LINGER_S)
         except asyncio.CancelledError:
-            return  # a second stop: no time for manners; the session ends right behind this
+            return  # stopped a second time: the session ends right behind this
         except Exception as error:  # noqa: BLE001 - a session ends here
             self._chronicle.broken(error)
 
@@ -294,12 +297,17 @@ class Session:
 
     def _close(self, reason: Reason) -> None:
         """Release everything; the one place that writes the line."""
-        self._chronicle.count_client(self._client)
-        self._client.close()
-        self._drop_backend()
-        if self._ticket is not None:
-            self._house.admission.release(self._ticket)
-        self._chronicle.closed(reason)
+        try:
+            for endpoint in (self._client, self._backend):
+                if endpoint is not None and endpoint.error is not None:
+                    self._chronicle.broken(endpoint.error)
+            self._chronicle.count_client(self._client)
+            self._client.close()
+            self._drop_backend()
+        finally:
+            if self._ticket is not None:
+                self._house.admission.release(self._ticket)
+            self._chronicle.closed(reason)
 
     def _drop_backend(self) -> None:
         if self._backend is not None:

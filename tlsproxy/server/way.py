@@ -33,6 +33,7 @@ class Way:
         self._log = log
         self._health = Health()
         self._probe: asyncio.Task[None] | None = None
+        self._is_closed = False
 
     @property
     def name(self) -> str:
@@ -76,13 +77,17 @@ class Way:
             self._log.warning(Event.BACKEND_RECOVERED, backend=self.name, address=address, seconds=round(seconds, 1))
 
     def close(self) -> None:
-        """Stop probing."""
+        """Probe no more, now or later; sessions that still use this way go on."""
+        self._is_closed = True
+        self._stop_probing()
+
+    def _stop_probing(self) -> None:
         if self._probe is not None:
             self._probe.cancel()
             self._probe = None
 
     def _failed(self, plane: Plane, client: bytes, error: BackendError) -> None:
-        if not self._health.failed(client, _now()):
+        if not self._health.failed(client, _now()) or self._is_closed:
             return
         self._log.error(
             Event.BACKEND_LOST,
@@ -91,7 +96,7 @@ class Way:
             reason=error.reason,
             error=error.detail,
         )
-        self.close()
+        self._stop_probing()
         self._probe = asyncio.get_running_loop().create_task(self._knock(plane), name=f"probe {self.name}")
 
     async def _knock(self, plane: Plane) -> None:

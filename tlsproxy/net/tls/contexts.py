@@ -45,6 +45,8 @@ class ServerTls:
         """
         self._certificates = tuple(certificates)
         self._alpn = alpn.encode("ascii")
+        self.likeness = (self._certificates, profile, alpn)
+        """What makes two of these the same."""
         self._contexts = tuple(_server_context(c, profile, alpn) for c in self._certificates)
 
     def context_for(self, hello: ClientHello | None) -> ssl.SSLContext:

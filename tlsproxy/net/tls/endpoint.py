@@ -21,12 +21,12 @@ _RECORD_BYTES: Final = 16384
 class TlsEndpoint(Endpoint):
     """A peer behind TLS, the handshake done: OpenSSL works on the socket itself, so nothing is kept here."""
 
-    __slots__ = ("_decrypt", "_encrypt", "_has_finished", "tls")
+    __slots__ = ("_decrypt", "_encrypt", "_has_parted", "tls")
 
     def __init__(self, plane: Plane, sock: ssl.SSLSocket) -> None:
         super().__init__(plane, sock)
         self.tls = sock
-        self._has_finished = False
+        self._has_parted = False
         # typeshed forgets that with a buffer the result is a count
         self._decrypt: Callable[[int, memoryview], int] = sock.read  # type: ignore[assignment] # see above
         self._encrypt = sock.write
@@ -60,7 +60,7 @@ class TlsEndpoint(Endpoint):
 
     def _closed_or_reset(self) -> Ending:
         """Python's ssl tells a reset as an end of file; a socket that was reset has no peer any more."""
-        if self._has_finished:
+        if self._has_parted:
             return Ending.CLOSED
         try:
             self.sock.getpeername()
@@ -76,8 +76,10 @@ class TlsEndpoint(Endpoint):
             self._encrypt(data)
         except (ssl.SSLWantWriteError, ssl.SSLWantReadError, BlockingIOError):
             return bytes(data)  # OpenSSL wants the whole chunk again, the same bytes
-        except OSError as error:
-            self.end(_tls_ending_of(error))
+        except (OSError, ValueError) as error:
+            ending = _tls_ending_of(error)
+            # Nobody closes a connection by being written to: the peer is gone, whatever OpenSSL calls it.
+            self.end(Ending.RESET if ending is Ending.CLOSED else ending)
             return b""
         finally:
             if is_long:
@@ -89,12 +91,21 @@ class TlsEndpoint(Endpoint):
         with contextlib.suppress(OSError):  # only an optimisation; the write that follows names the error
             self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, value)
 
-    def finish_writing(self) -> None:
-        """Send close_notify (RFC 8446 §6.1) without waiting for the peer's, then FIN."""
-        self._has_finished = True
+    def say_goodbye(self) -> None:
+        """Send close_notify (RFC 8446 §6.1) without waiting for the peer's, then FIN.
+
+        What the peer still sends is read away undecrypted: OpenSSL takes data after close_notify for an attack. For the
+        same reason a side that only finished writing says FIN alone: close_notify of TLS 1.2 asks the peer to throw
+        away what it has not sent yet (RFC 5246 §7.2.1).
+        """
         with contextlib.suppress(OSError, ValueError):  # wants the peer's close_notify, or the peer is gone
             self.tls.unwrap()
-        super().finish_writing()
+        self._has_parted = True
+        self._decrypt = self._read_away
+        self.finish_writing()
+
+    def _read_away(self, _limit: int, view: memoryview) -> int:
+        return socket.socket.recv_into(self.sock, view)
 
 
 def _tls_ending_of(error: OSError | ValueError) -> Ending:

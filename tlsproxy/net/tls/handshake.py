@@ -91,7 +91,10 @@ async def peek_hello(plane: Plane, sock: socket.socket) -> ClientHello | None:
 
 async def _peek(plane: Plane, sock: socket.socket, needed: int) -> bytes:
     await ready_for(plane, sock.fileno(), READ)
-    data = sock.recv(_PEEK_BYTES, socket.MSG_PEEK)
+    try:
+        data = sock.recv(_PEEK_BYTES, socket.MSG_PEEK)
+    except BlockingIOError:  # a descriptor's number was given anew within one batch of events
+        return await _peek(plane, sock, needed)
     if not data:
         raise PeerLostError(Ending.CLOSED)
     if len(data) < needed:
