@@ -104,7 +104,7 @@ class Listener:
 
     async def ends(self, *endings: Ending) -> None:
         await self.until(lambda: len(self.endings) >= len(endings))
-        assert self.endings == list(endings)
+        assert self.endings == list(endings), self.endings
 
     def _sink(self, size: int) -> bool:
         self.heard += self.endpoint.plane.buffer[:size]

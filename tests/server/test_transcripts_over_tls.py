@@ -26,6 +26,7 @@ from tlsproxy.core.summary import readable
 from tlsproxy.protocols.base import ClientIdentified, Hangup, LoggedIn, LoginFailed, MailProtocol, PasswordExposed
 from tlsproxy.protocols.registry import PROTOCOLS
 from tlsproxy.protocols.replies import sentence
+from tlsproxy.protocols.sasl import known_mechanism
 from tlsproxy.server.plan import Plan
 from tlsproxy.server.session import Session
 
@@ -204,11 +205,7 @@ class Stage:
 
 def limited(plan: Plan, transcript: Transcript) -> Plan:
     """The plan under the transcript's limits, some of which are smaller than a configuration may ask for."""
-    return Plan(
-        services={
-            name: dataclasses.replace(service, limits=transcript.limits) for name, service in plan.services.items()
-        }
-    )
+    return {name: dataclasses.replace(service, limits=transcript.limits) for name, service in plan.items()}
 
 
 def user_of(name: bytes | None) -> str | None:
@@ -255,9 +252,11 @@ def check_events(transcript: Transcript, proxy: RunningProxy, closed: Line) -> N
     """The log's lines of this session are those that the ``!:`` lines ask for, and no other."""
     events = [event for step in transcript.steps for event in step.events]
     injected = [(closed["session"],) for event in events if event == Hangup(Reason.STARTTLS_INJECTION)]
-    exposed = [(user_of(e.user), e.mechanism) for e in events if isinstance(e, PasswordExposed)]
-    failed = [(user_of(e.user), e.mechanism, e.is_credential) for e in events if isinstance(e, LoginFailed)]
-    logged_in = [(user_of(e.user), e.mechanism) for e in events if isinstance(e, LoggedIn)]
+    exposed = [(user_of(e.user), known_mechanism(e.mechanism)) for e in events if isinstance(e, PasswordExposed)]
+    failed = [
+        (user_of(e.user), known_mechanism(e.mechanism), e.is_credential) for e in events if isinstance(e, LoginFailed)
+    ]
+    logged_in = [(user_of(e.user), known_mechanism(e.mechanism)) for e in events if isinstance(e, LoggedIn)]
     identified = [readable(e.client_id) for e in events if isinstance(e, ClientIdentified)]
     assert lines_of(proxy.log, Event.STARTTLS_INJECTION, closed, "session") == injected
     assert lines_of(proxy.log, Event.PASSWORD_EXPOSED, closed, "user", "mechanism") == exposed

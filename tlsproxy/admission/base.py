@@ -44,6 +44,8 @@ class Admitted:
     ticket: Ticket
     evicted: Ticket | None = None
     """The oldest un-authenticated connection, which has to go for this one; still to be released by its session."""
+    limit: str = ""
+    """The number for which it has to go."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -77,7 +77,8 @@ class AdmissionTable:
         if refused:
             return refused
         evicted = None if is_exempt else self._evict()
-        return Admitted(ticket=self._enter(peer, key, owner, is_exempt=is_exempt), evicted=evicted)
+        ticket = self._enter(peer, key, owner, is_exempt=is_exempt)
+        return Admitted(ticket=ticket, evicted=evicted, limit=str(self._caps.unauthenticated) if evicted else "")
 
     def may_tell(self, refused: Refused, peer: Peer, now: float) -> bool:
         """Whether a handshake may be spent on telling a client on a TLS port why; if so, it is paid for."""

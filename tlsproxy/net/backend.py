@@ -4,13 +4,13 @@ import asyncio
 import errno
 import os
 import socket
-from dataclasses import dataclass
 from typing import Final
 
 from tlsproxy.config.model import BackendConfig, TcpAddress, UnixAddress
 from tlsproxy.core.errors import BackendError
 from tlsproxy.core.outcome import Reason
 from tlsproxy.net.endpoint import Endpoint, PeerLostError
+from tlsproxy.net.lookup import Candidate, Lookup, SocketAddress
 from tlsproxy.net.plane import WRITE, Plane, ready_for
 from tlsproxy.net.tcp import keep_alive
 from tlsproxy.net.tls.contexts import backend_context
@@ -18,23 +18,6 @@ from tlsproxy.net.tls.endpoint import TlsEndpoint
 from tlsproxy.net.tls.handshake import HandshakeError, connect_tls
 
 _NAME_CACHE_S: Final = 30.0  # a failover by DNS is noticed within this; a look-up for each session would cost a thread
-
-SocketAddress = tuple[str, int] | tuple[str, int, int, int] | str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Candidate:
-    """One address of the backend, ready for ``connect``."""
-
-    family: socket.AddressFamily
-    address: SocketAddress
-
-    def __str__(self) -> str:
-        """``192.0.2.1:143``, ``[2001:db8::1]:143`` or the path."""
-        if isinstance(self.address, str):
-            return self.address
-        host, port = self.address[:2]
-        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 class Backend:
@@ -53,7 +36,7 @@ class Backend:
         self._context = backend_context(config)
         self._candidates: list[Candidate] = []
         self._candidates_until = 0.0
-        self._resolving = asyncio.Lock()
+        self._lookup = Lookup()
 
     @property
     def wants_upgrade(self) -> bool:
@@ -128,32 +111,21 @@ class Backend:
             case UnixAddress(path=path):
                 return [Candidate(family=socket.AF_UNIX, address=str(path))]
             case TcpAddress(host=host, port=port):
-                async with self._resolving:
-                    if asyncio.get_running_loop().time() >= self._candidates_until:
-                        await self._look_up(host, port)
+                now = asyncio.get_running_loop().time
+                if now() >= self._candidates_until:
+                    try:
+                        self._candidates = await self._lookup.candidates(host, port)
+                    except socket.gaierror:
+                        if not self._candidates:
+                            raise
+                        return self._candidates  # half a minute old: better than a failed login
+                    self._candidates_until = now() + _NAME_CACHE_S
                 return self._candidates
-
-    async def _look_up(self, host: str, port: int) -> None:
-        loop = asyncio.get_running_loop()
-        try:
-            found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        except socket.gaierror:
-            if not self._candidates:
-                raise
-            return  # what was known half a minute ago is better than a failed login
-        self._candidates = [Candidate(family=f[0], address=_checked(f[4])) for f in found]
-        self._candidates_until = loop.time() + _NAME_CACHE_S
 
     def _server_name(self) -> str | None:
         if self.config.server_name is not None:
             return self.config.server_name
         return self.config.address.host if isinstance(self.config.address, TcpAddress) else None
-
-
-def _checked(address: tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]) -> SocketAddress:
-    # typeshed's third form is that of a Python built without IPv6, for an IPv6 address; there is no such candidate.
-    host, port = address[:2]
-    return (str(host), int(port), *address[2:])
 
 
 async def _connect(plane: Plane, sock: socket.socket, address: SocketAddress) -> None:

@@ -5,6 +5,7 @@ Two planes do the same: ``LoopPlane`` on any asyncio loop's ``add_reader``/``add
 """
 
 import asyncio
+import select
 from typing import Final, Protocol
 
 # The numbers of EPOLLIN and EPOLLOUT, so that the epoll plane passes its events on untouched.
@@ -70,11 +71,25 @@ class LoopPlane:
             old_events = 0
         self._drop(fd, old_events & ~events)
         if events & ~old_events & READ:
-            self._loop.add_reader(fd, _call, watcher, READ)
+            self._loop.add_reader(fd, self._call, fd, watcher, READ)
         if events & ~old_events & WRITE:
-            self._loop.add_writer(fd, _call, watcher, WRITE)
+            self._loop.add_writer(fd, self._call, fd, watcher, WRITE)
         if events:
             self._watched[fd] = (watcher, events)
+
+    def _call(self, fd: int, watcher: Watcher, events: int) -> None:
+        try:
+            watcher.ready(events)
+            if _has_error(fd) and self._watched.get(fd, (None, 0))[0] is watcher:
+                # uvloop calls once for a descriptor in error and then never again; one that has data left, or only
+                # now the error, must be called until it sees it.
+                self._loop.call_soon(self._call_again, fd, watcher, events)
+        except Exception as error:  # noqa: BLE001 - a callback ends here; the session logs it
+            watcher.broken(error)
+
+    def _call_again(self, fd: int, watcher: Watcher, events: int) -> None:
+        if self._watched.get(fd, (None, 0))[0] is watcher:
+            self._call(fd, watcher, events)
 
     def _drop(self, fd: int, events: int) -> None:
         if events & READ:
@@ -83,11 +98,13 @@ class LoopPlane:
             self._loop.remove_writer(fd)
 
 
-def _call(watcher: Watcher, events: int) -> None:
+def _has_error(fd: int) -> bool:
     try:
-        watcher.ready(events)
-    except Exception as error:  # noqa: BLE001 - a callback ends here; the session logs it
-        watcher.broken(error)
+        poll = select.poll()
+        poll.register(fd, 0)
+        return bool(poll.poll(0))
+    except (OSError, ValueError):
+        return False  # closed meanwhile
 
 
 class _Once:

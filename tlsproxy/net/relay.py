@@ -30,15 +30,15 @@ class Relay:
 
     __slots__ = ("_backend", "_client", "_finished", "_half_closed", "_is_backend_closed", "_view", "tail")
 
-    def __init__(self, client: Endpoint, backend: Endpoint) -> None:
+    def __init__(self, client: Endpoint, backend: Endpoint, tail: bytes | None = None) -> None:
         self._client = client
         self._backend = backend
         self._view = client.plane.buffer
         self._finished: asyncio.Future[tuple[Side, Ending] | RelayEnd] = asyncio.get_running_loop().create_future()
         self._half_closed: asyncio.TimerHandle | None = None
         self._is_backend_closed = False
-        self.tail: bytes | None = None
-        """The last bytes of the backend since the client last spoke; None while the relay has carried nothing."""
+        self.tail = tail
+        """The last bytes of the backend since the client last spoke; None while nothing was said since the login."""
 
     async def run(self, idle_clock: IdleClock, idle_limit_s: float | None) -> tuple[Side, Ending] | RelayEnd:
         """Couple the endpoints and wait for the end.
@@ -122,9 +122,9 @@ class Relay:
         if is_late and self._client.has_unsent:
             return  # it had closed already; a command that came too late found it gone
         self._is_backend_closed = ending is Ending.CLOSED
-        # The client's own close came first if it came at all; the backend only followed.
-        is_client_first = self._client.ending is Ending.CLOSED and ending is Ending.CLOSED
-        end = (Side.CLIENT if is_client_first else Side.BACKEND, ending)
+        # Where the client closed first the backend only followed, however it did.
+        is_client_first = self._client.ending is Ending.CLOSED and ending is not Ending.INTERNAL
+        end = (Side.CLIENT, Ending.CLOSED) if is_client_first else (Side.BACKEND, ending)
         if self._client.has_unsent and ending is Ending.CLOSED:
             self._client.on_drained = lambda: self._finish(end)
         else:

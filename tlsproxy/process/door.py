@@ -89,7 +89,7 @@ class Door:
             sock.close()
             raise
         if admitted.evicted is not None:
-            self._worker.evict(admitted.evicted)
+            self._worker.evict(admitted.evicted, admitted.limit)
 
     def _paused(self, place: Place, error: OSError) -> None:
         acceptor, listener = self._open[place]

@@ -78,6 +78,7 @@ class Supervisor:
         self._log = logs.logger
         self._plane = plane
         self._signals: asyncio.Queue[signal.Signals] = asyncio.Queue()
+        self._is_reload_due = False
 
     async def serve(self, config: Config) -> int:
         """Start, live, stop.
@@ -105,6 +106,7 @@ class Supervisor:
     async def _live(self) -> None:
         """Reload on SIGHUP as often as it comes; the first other signal ends it."""
         while (received := await self._signals.get()) is signal.SIGHUP:
+            self._is_reload_due = False
             notify.reloading()
             self._reload()
             notify.ready()
@@ -176,7 +178,14 @@ class Supervisor:
     def _listen_to_signals(self) -> None:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            loop.add_signal_handler(number, self._signals.put_nowait, number)
+            loop.add_signal_handler(number, self._received, number)
+
+    def _received(self, number: signal.Signals) -> None:
+        if number is signal.SIGHUP:
+            if self._is_reload_due:
+                return  # one reload reads whatever many asked for
+            self._is_reload_due = True
+        self._signals.put_nowait(number)
 
     @staticmethod
     def _be_deaf() -> None:

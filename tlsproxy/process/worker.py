@@ -44,9 +44,9 @@ class Worker:
         endpoint.close()
         chronicle.closed(refused.reason)
 
-    def evict(self, ticket: Ticket) -> None:
-        """End the oldest un-authenticated session for a new one."""
-        self.roster.evict(ticket, Reason.UNAUTHENTICATED_FULL)
+    def evict(self, ticket: Ticket, limit: str) -> None:
+        """End the oldest un-authenticated session for a new one, since there are as many as the limit."""
+        self.roster.evict(ticket, Reason.UNAUTHENTICATED_FULL, limit)
 
     def close(self) -> None:
         """Stop the clock; call when no session is left."""

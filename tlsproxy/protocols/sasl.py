@@ -13,6 +13,14 @@ from typing import Final
 # A user name for a log needs no more; the rest of a longer one is dropped.
 _USER_LIMIT_BYTES: Final = 256
 
+# The registry of SASL mechanisms as far as mail knows it, and the commands of IMAP and POP3 that log in without SASL.
+_KNOWN: Final = frozenset(
+    {
+        *("PLAIN", "LOGIN", "CRAM-MD5", "DIGEST-MD5", "GSSAPI", "NTLM", "XOAUTH2", "OAUTHBEARER", "EXTERNAL"),
+        *("ANONYMOUS", "KERBEROS_V4", "SKEY", "OTP", "SRP", "SECURID", "PASSDSS", "USER", "PASS", "APOP"),
+    }
+)
+_KNOWN_FAMILIES: Final = ("SCRAM-SHA", "GS2-", "ECDSA-")
 _PROOFS: Final = (b"CRAM-", b"DIGEST-", b"SCRAM-", b"GSSAPI", b"GS2-", b"NTLM")
 
 # The GS2 header's flag, RFC 5801 §4; its second field is the identity to act as.
@@ -53,6 +61,12 @@ class SaslUser:
         except binascii.Error:
             return
         self.user = read(message)[:_USER_LIMIT_BYTES] or None
+
+
+def known_mechanism(name: str) -> str:
+    """The name of a way to log in, or ``other``: what a client types there may be a password."""
+    upper = name.upper()
+    return upper if upper in _KNOWN or upper.startswith(_KNOWN_FAMILIES) else "other"
 
 
 def gives_secret_away(mechanism: bytes) -> bool:

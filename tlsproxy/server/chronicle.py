@@ -14,6 +14,7 @@ from tlsproxy.net.endpoint import Endpoint
 from tlsproxy.net.tls.endpoint import TlsEndpoint
 from tlsproxy.net.tls.handshake import facts
 from tlsproxy.protocols.base import ClientIdentified, LoggedIn, LoginFailed, PasswordExposed
+from tlsproxy.protocols.sasl import known_mechanism
 from tlsproxy.server.plan import Service
 
 _ID_BYTES: Final = 6
@@ -68,8 +69,8 @@ class Chronicle:
             summary.client_id = seen.client_id
             return
         summary.login_attempts += 1
-        summary.user, summary.mechanism = seen.user, seen.mechanism
-        told = {**self._who(), "user": readable(seen.user), "mechanism": seen.mechanism}
+        summary.user, summary.mechanism = seen.user, known_mechanism(seen.mechanism)
+        told = {**self._who(), "user": readable(seen.user), "mechanism": summary.mechanism}
         if isinstance(seen, LoggedIn):
             summary.login = LoginResult.OK
             self._log.debug(Event.LOGIN_SUCCEEDED, **told)
@@ -85,7 +86,9 @@ class Chronicle:
 
     def exposed(self, seen: PasswordExposed) -> None:
         """A password came in clear."""
-        self._log.warning(Event.PASSWORD_EXPOSED, **self._who(), user=readable(seen.user), mechanism=seen.mechanism)
+        self._log.warning(
+            Event.PASSWORD_EXPOSED, **self._who(), user=readable(seen.user), mechanism=known_mechanism(seen.mechanism)
+        )
 
     def injected(self) -> None:
         """Something followed the command that starts TLS."""

@@ -1,8 +1,9 @@
 """The login phase: a client, a backend and the Login between them; must not know a protocol's text."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Sequence
-from typing import assert_never
+from typing import Final, assert_never
 
 from tlsproxy.core.errors import BackendError
 from tlsproxy.core.outcome import Reason
@@ -20,6 +21,9 @@ from tlsproxy.protocols.base import (
 from tlsproxy.server.chronicle import Observation
 from tlsproxy.server.ending import SessionEndedError
 
+# A client that closed its side gets the answer to what it said before, if it comes soon.
+_PATIENCE_S: Final = 5.0
+
 
 class Exchange:
     """Feeds a Login from both sides and does what it says, until somebody is logged in or gone."""
@@ -31,9 +35,12 @@ class Exchange:
         "_changed",
         "_client",
         "_hangup",
+        "_is_asked",
         "_is_logged_in",
         "_login",
         "_observe",
+        "_patience",
+        "tail",
     )
 
     def __init__(
@@ -49,8 +56,14 @@ class Exchange:
         self._changed = asyncio.Event()
         self._hangup: Reason | None = None
         self._is_logged_in = False
+        self._patience: asyncio.TimerHandle | None = None
+        """Runs while a client that closed its side may still be answered."""
+        self._is_asked = False
+        """Whether the client said something that waits for a backend."""
+        self.tail: bytes | None = None
+        """What the backend said last behind its yes; None if that was its last word. For the relay."""
         client.sink = self._from_client
-        client.on_end = self._ended
+        client.on_end = self._client_ended
         client.on_drained = self._resume
         client.resume()
 
@@ -79,12 +92,13 @@ class Exchange:
         try:
             async with asyncio.timeout(self._answer_limit_s):
                 while not self._login.is_greeted:
-                    self._raise_if_over()
+                    self._raise_if_over(is_patient=self._is_asked)
                     if self._backend is None or self._backend.ending is not None:
                         raise BackendError(Reason.BACKEND_DOWN, "closed before its greeting")
                     await self._change()
         except TimeoutError as error:
             raise BackendError(Reason.BACKEND_TIMEOUT, "no greeting within the deadline") from error
+        self._is_asked = False
 
     async def finished(self) -> bool:
         """Wait for the end of the login.
@@ -97,7 +111,8 @@ class Exchange:
             PeerLostError: The client left.
         """
         while not self._is_logged_in:
-            self._raise_if_over()
+            # A client that said all it has to say and closed its side still waits for the answer.
+            self._raise_if_over(is_patient=not self._login.wants_client)
             ending = self._backend.ending if self._backend is not None else Ending.CLOSED
             if ending is not None:
                 if self._login.try_again():
@@ -106,17 +121,38 @@ class Exchange:
             await self._change()
         return True
 
+    async def pause(self, seconds: float) -> None:
+        """Wait for a backend that may come back.
+
+        Raises:
+            PeerLostError: The client has had enough.
+            SessionEndedError: The Login ends the session.
+        """
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while True:
+                    self._raise_if_over(is_patient=False)
+                    await self._change()
+
     def close(self) -> None:
-        """Stop the clock."""
+        """Stop the clocks."""
+        self._stop_answer_timer()
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
+
+    def _stop_answer_timer(self) -> None:
         if self._answer_timer is not None:
             self._answer_timer.cancel()
             self._answer_timer = None
 
-    def _raise_if_over(self) -> None:
+    def _raise_if_over(self, *, is_patient: bool) -> None:
         if self._hangup is not None:
             raise SessionEndedError(self._hangup)  # the Login knows whether its client has had its last words
-        if self._client.ending is not None:
-            raise PeerLostError(self._client.ending)
+        ending = self._client.ending
+        is_waiting = is_patient and ending is Ending.CLOSED and self._patience is not None
+        if ending is not None and not is_waiting:
+            raise PeerLostError(ending)
         if self._backend is not None and self._backend.ending is Ending.INTERNAL:
             raise SessionEndedError(Reason.INTERNAL_ERROR)
 
@@ -126,6 +162,7 @@ class Exchange:
 
     def _from_client(self, size: int) -> bool:
         was_wanted = self._login.wants_client
+        self._is_asked = not self._login.is_greeted
         self._perform(self._login.from_client(bytes(self._client.plane.buffer[:size])))
         if not was_wanted:
             self._client.pause()  # one chunk beyond what is wanted shows that the client still lives; no more
@@ -140,9 +177,11 @@ class Exchange:
             match action:
                 case ToClient(data=data):
                     self._client.push(data)
+                    self.tail = data if self._is_logged_in else None
                 case ToBackend(data=data):
                     if self._backend is not None:
                         self._backend.push(data)
+                    self.tail = b"" if self._is_logged_in else None
                 case Hangup(reason=reason):
                     self._hangup = reason
                 case LoggedIn() | LoginFailed() | ClientIdentified():
@@ -166,7 +205,7 @@ class Exchange:
             loop = asyncio.get_running_loop()
             self._answer_timer = loop.call_later(self._answer_limit_s, self._answer_is_late)
         elif not is_waiting:
-            self.close()
+            self._stop_answer_timer()
         self._changed.set()
 
     def _resume(self) -> None:
@@ -183,6 +222,16 @@ class Exchange:
     def _answer_is_late(self) -> None:
         self._answer_timer = None
         self._hangup = Reason.BACKEND_TIMEOUT
+        self._changed.set()
+
+    def _client_ended(self, ending: Ending) -> None:
+        if ending is Ending.CLOSED:
+            loop = asyncio.get_running_loop()
+            self._patience = loop.call_later(_PATIENCE_S, self._lose_patience)
+        self._changed.set()
+
+    def _lose_patience(self) -> None:
+        self._patience = None
         self._changed.set()
 
     def _ended(self, _ending: Ending) -> None:

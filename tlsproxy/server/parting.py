@@ -7,8 +7,19 @@ from tlsproxy.protocols.base import Login, MailProtocol
 
 # A logged-in client hears from us for these reasons only; everything else is between it and its server.
 _OURS: Final = frozenset({Reason.SHUTDOWN, Reason.IDLE_TIMEOUT})
-# POP3 says nothing unasked, but a client that is dropped while it is silent must learn why.
-_TOLD_UNASKED: Final = frozenset({Reason.LOGIN_TIMEOUT, Reason.UNAUTHENTICATED_FULL})
+# POP3 says nothing unasked, but a client that is dropped while it is silent must learn why: its next command finds
+# the answer waiting. A restart of ours is no such news: it just connects again.
+_TOLD_UNASKED: Final = frozenset(
+    {
+        Reason.LOGIN_TIMEOUT,
+        Reason.UNAUTHENTICATED_FULL,
+        Reason.BACKEND_DOWN,
+        Reason.BACKEND_TIMEOUT,
+        Reason.BACKEND_CLOSED,
+        Reason.BACKEND_RESET,
+        Reason.BACKEND_TLS_FAILED,
+    }
+)
 
 
 def last_words(
@@ -30,7 +41,8 @@ def last_words(
         case Phase.RELAY:
             return protocol.parting(reason, why) if is_between and reason in _OURS and protocol.has_goodbye else b""
         case _ if login is not None:
-            is_told_unasked = reason in _TOLD_UNASKED and login.wants_client
+            is_silent = login.wants_client or not login.is_greeted
+            is_told_unasked = is_silent and reason in _TOLD_UNASKED
             return login.parting(reason, why) or (protocol.parting(reason, why) if is_told_unasked else b"")
         case _:
             return protocol.parting(reason, why)

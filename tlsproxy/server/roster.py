@@ -30,11 +30,11 @@ class Roster:
             self._by_ticket[session.ticket.id] = session
         task.add_done_callback(lambda _task: self._forget(session))
 
-    def evict(self, ticket: Ticket, reason: Reason) -> None:
-        """End the session that holds a ticket, if it still lives."""
+    def evict(self, ticket: Ticket, reason: Reason, limit: str) -> None:
+        """End the session that holds a ticket, if it still lives, telling it the number that was reached."""
         session = self._by_ticket.get(ticket.id)
         if session is not None:
-            session.stop(reason)
+            session.stop(reason, limit)
 
     async def drain(self, window_s: float) -> None:
         """Say goodbye to every session, spread evenly over the window, each between two responses where it can be.

@@ -18,6 +18,7 @@ from tlsproxy.net.endpoint import Endpoint, PeerLostError
 from tlsproxy.net.idle import IdleClock
 from tlsproxy.net.plane import Plane
 from tlsproxy.net.relay import Relay, RelayEnd
+from tlsproxy.net.tls.endpoint import TlsEndpoint
 from tlsproxy.net.tls.handshake import HandshakeError, accept_tls, peek_hello, refuse_alpn
 from tlsproxy.protocols.base import (
     GateAction,
@@ -65,6 +66,7 @@ class Session:
         self._task: asyncio.Task[None] | None = None
         self._stop_reason: Reason | None = None
         self._is_hurried = False
+        self._limit = admitted.limit if isinstance(admitted, Refused) else ""
         self._now = asyncio.get_running_loop().time
         self._started = self._now()
         self._bytes_at_last_look = -1
@@ -100,8 +102,8 @@ class Session:
             if self._refused is not None:
                 self._chronicle.enter(Phase.ADMIT)
                 raise SessionEndedError(self._refused.reason)
-            await self._log_in()
-        return await self._carry()
+            tail = await self._log_in()
+        return await self._carry(tail)
 
     async def _ending(self) -> SessionEndedError:
         """Live through the story; whatever breaks it off becomes a reason here and nowhere else."""
@@ -174,8 +176,12 @@ class Session:
         self._chronicle.secured(client)
         self._client = client
 
-    async def _log_in(self) -> None:
-        """Until the backend says yes; a backend that is lost before a login was tried is found again."""
+    async def _log_in(self) -> bytes | None:
+        """Until the backend says yes; a backend that is lost before a login was tried is found again.
+
+        Returns:
+            What was said behind the yes already, for the relay.
+        """
         service = self._service
         is_greeting_owed = service.tls is ListenerTls.IMPLICIT
         self._login = service.protocol.make_login(service.limits, is_greeting_owed)
@@ -185,7 +191,7 @@ class Session:
                 await self._connect(exchange)
                 self._chronicle.enter(Phase.LOGIN)
                 if await exchange.finished():
-                    return
+                    return exchange.tail
                 exchange.detach()
                 self._drop_backend()
             raise SessionEndedError(Reason.BACKEND_CLOSED)
@@ -211,7 +217,7 @@ class Session:
                     raise SessionEndedError(error.reason) from error
             else:
                 return
-            await asyncio.sleep(service.backend_retry_s)
+            await exchange.pause(service.backend_retry_s)
 
     async def _reach_backend(self, exchange: Exchange) -> None:
         way, summary = self._service.way, self._chronicle.summary
@@ -221,7 +227,7 @@ class Session:
         exchange.attach(arrival.endpoint, arrival.greeting)
         await exchange.greeted()
 
-    async def _carry(self) -> Reason:
+    async def _carry(self, tail: bytes | None) -> Reason:
         """The blind relay, until either side has enough."""
         self._chronicle.enter(Phase.RELAY)
         if self._backend is None:
@@ -229,7 +235,7 @@ class Session:
         if self._ticket is not None:
             self._house.admission.authenticated(self._ticket)
         self._login = None
-        self._relay = Relay(self._client, self._backend)
+        self._relay = Relay(self._client, self._backend, tail)
         match await self._relay.run(self._house.idle_clock, self._service.idle_limit_s):
             case RelayEnd.IDLE:
                 return Reason.IDLE_TIMEOUT
@@ -240,8 +246,14 @@ class Session:
 
     # Being stopped.
 
-    def stop(self, reason: Reason) -> None:
-        """End the session for a reason of ours; safe to call at any time, and twice to cut the goodbye short."""
+    def stop(self, reason: Reason, limit: str = "") -> None:
+        """End the session for a reason of ours; safe to call at any time, and twice to cut the goodbye short.
+
+        Args:
+            reason: Why.
+            limit: The number that was reached, where the reason names one.
+        """
+        self._limit = limit or self._limit
         if self._stop_reason is not None:
             self._is_hurried = True
         self._stop_reason = self._stop_reason or reason
@@ -285,13 +297,15 @@ class Session:
             self._chronicle.broken(error)
 
     def _last_words(self, reason: Reason) -> bytes:
-        limit = self._refused.limit if self._refused is not None else ""
+        is_secret = self._service.tls is ListenerTls.IMPLICIT
+        if is_secret and not isinstance(self._client, TlsEndpoint):
+            return b""  # not a word in clear where TLS is expected
         return last_words(
             self._service.protocol,
             self._chronicle.phase,
             self._login,
             reason,
-            sentence(reason, self._chronicle.ref, limit),
+            sentence(reason, self._chronicle.ref, self._limit),
             is_between=self._relay is not None and self._is_between_responses(self._relay),
         )
 

@@ -143,9 +143,10 @@ class ClientSide:
         self.command = command
         text, literal = split_literal(text)
         command.read(text)
-        self._hold(line + CRLF)
         if literal is not None:
+            self._hold(line[: line.rindex(b"{")] + literal.announcement + CRLF)
             return self._announced(command, literal)
+        self._hold(line + CRLF)
         return self._obey(command) if command.is_fine else self._bad(command, _NOT_UNDERSTOOD)
 
     def _announced(self, command: OpenCommand, literal: Literal) -> list[LoginAction]:

@@ -54,6 +54,11 @@ class Literal:
     is_synchronizing: bool
     """Whether its sender waits for ``+`` before sending it (RFC 7888: ``{n+}`` does not)."""
 
+    @property
+    def announcement(self) -> bytes:
+        """Written anew, so that no other reader sees another number in it: ``{010}`` is eight to some."""
+        return b"{%d%b}" % (self.size, b"" if self.is_synchronizing else b"+")
+
 
 class TokenKind(StrEnum):
     """What a token is; SPACE, OPEN, CLOSE and JUNK have no value."""

@@ -45,6 +45,7 @@ class Pop3Login:
         "_client",
         "_failed_logins",
         "_from_backend",
+        "_has_parted",
         "_is_over",
         "_limits",
         "_owes_greeting",
@@ -59,6 +60,7 @@ class Pop3Login:
         self._from_backend = LineBuffer()
         self._awaits = _Awaits.GREETING
         self._is_over = False
+        self._has_parted = False  # the backend said goodbye by itself
         self._attempt = Attempt(b"")
         self._user: bytes | None = None  # of the USER that the backend took
         self._refused_with = b""  # a greeting that was a refusal, and that the client has not seen
@@ -100,7 +102,7 @@ class Pop3Login:
     def try_again(self) -> bool:
         """Make ready for a new backend connection, unless the lost one knew something that the new one does not."""
         is_idle = self._awaits in {_Awaits.GREETING, _Awaits.COMMAND} and self._user is None
-        if self._is_over or not is_idle:
+        if self._is_over or self._has_parted or not is_idle:
             return False
         self._from_backend = LineBuffer()
         self._awaits = _Awaits.GREETING
@@ -113,6 +115,8 @@ class Pop3Login:
             reason: Why the connection ends.
             why: A sentence for a person, with ``ref=``; printable ASCII.
         """
+        if self._has_parted:
+            return b""
         if self._refused_with:
             return self._refused_with  # whatever the client asks first, this is the answer
         return pop3_parting(reason, why) if self._is_answer_owed else b""
@@ -193,6 +197,7 @@ class Pop3Login:
     def _unasked(self, line: bytes) -> list[LoginAction]:
         if status(line) is Status.ERROR:  # an old server's word before it closes on an idle client
             self._awaits = _Awaits.COMMAND
+            self._has_parted = True
             return [ToClient(line + CRLF)]
         return self._hangup(Reason.BACKEND_GARBAGE)
 

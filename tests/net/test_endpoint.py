@@ -1,0 +1,315 @@
+"""One peer in plaintext: what is read, what is kept, and how it leaves."""
+
+import asyncio
+import errno
+import socket
+from typing import Any, Final
+
+import pytest
+from rig.planes import Listener, narrow, on_both_planes, read_all, read_exactly, reset, tcp_pair
+
+from tlsproxy.net.endpoint import Ending, Endpoint, PeerLostError, ending_of
+from tlsproxy.net.plane import BUFFER_BYTES, READ, WRITE, Plane
+
+# More than any narrow socket takes at once.
+PATTERN: Final = bytes(range(251)) * 1000
+
+
+class NoPlane:
+    """A plane that watches nothing."""
+
+    def __init__(self) -> None:
+        self.buffer = memoryview(bytearray(BUFFER_BYTES))
+        self.watched: list[int] = []
+
+    def watch(self, fd: int, watcher: object, events: int) -> None:
+        self.watched.append(events)
+
+
+class BadSocket:
+    """A socket on which everything goes wrong in one way."""
+
+    def __init__(self, code: int) -> None:
+        self.code = code
+
+    def fileno(self) -> int:
+        return -1
+
+    def recv_into(self, _view: memoryview) -> int:
+        raise OSError(self.code, "made up")
+
+    def send(self, _data: bytes) -> int:
+        raise OSError(self.code, "made up")
+
+
+@on_both_planes
+async def test_bytes_go_to_the_sink_and_back(plane: Plane, closing: Any) -> None:
+    ours, theirs = tcp_pair(closing)
+    listener = Listener(Endpoint(plane, ours))
+    listener.endpoint.resume()
+    theirs.send(b"to us")
+    await listener.hears(b"to us")
+    assert listener.endpoint.push(b"to ")
+    assert listener.endpoint.push(memoryview(b"them"))
+    assert await read_exactly(theirs, 7) == b"to them"
+    assert (listener.endpoint.bytes_in, listener.endpoint.bytes_out) == (5, 7)
+    listener.endpoint.close()
+    assert await read_all(theirs) == b""
+
+
+@on_both_planes
+async def test_what_does_not_fit_is_kept_and_sent_in_order(plane: Plane, closing: Any) -> None:
+    ours, theirs = tcp_pair(closing)
+    listener = Listener(Endpoint(plane, narrow(ours)))
+    endpoint = listener.endpoint
+    assert not endpoint.push(PATTERN)
+    assert endpoint.has_unsent
+    assert 0 < endpoint.bytes_out < len(PATTERN)
+    assert len(endpoint._unsent) == len(PATTERN) - endpoint.bytes_out
+    assert not endpoint.push(b"the end"), "nothing may overtake what is kept"
+    assert await read_exactly(theirs, len(PATTERN) + 7) == PATTERN + b"the end"
+    await listener.until(lambda: listener.drained > 0)
+    assert (listener.drained, endpoint.has_unsent) == (1, False)
+    assert endpoint.bytes_out == len(PATTERN) + 7
+    assert endpoint._events == 0, "a socket that is always writable would wake us for ever"
+    endpoint.close()
+
+
+@on_both_planes
+async def test_paused_peer_is_not_read(plane: Plane, closing: Any) -> None:
+    ours, theirs = tcp_pair(closing)
+    listener = Listener(Endpoint(plane, ours))
+    listener.endpoint.resume()
+    listener.endpoint.pause()
+    theirs.send(b"one")
+    theirs.shutdown(socket.SHUT_WR)
+    other, beside = tcp_pair(closing)
+    beside.send(b"x")
+    assert await asyncio.get_running_loop().sock_recv(other, 1) == b"x"
+    assert (listener.heard, listener.endings) == (b"", [])
+    listener.endpoint.resume()
+    await listener.ends(Ending.CLOSED)
+    assert listener.heard == b"one"
+    listener.endpoint.resume()
+    assert listener.endpoint._events == 0, "who has closed is not read again"
+    listener.endpoint.close()
+
+
+@on_both_planes
+async def test_reset_throws_away_what_is_kept(plane: Plane, closing: Any) -> None:
+    ours, theirs = tcp_pair(closing)
+    listener = Listener(Endpoint(plane, narrow(ours)))
+    assert not listener.endpoint.push(PATTERN)
+    reset(theirs)
+    await listener.ends(Ending.RESET)
+    assert not listener.endpoint.has_unsent
+    assert listener.drained == 0
+    assert not listener.endpoint.push(b"into the void"), "no use in going on"
+    assert not listener.endpoint.has_unsent
+    assert listener.endings == [Ending.RESET], "told once"
+    listener.endpoint.finish_writing()
+    listener.endpoint.close()
+
+
+@on_both_planes
+async def test_closed_peer_may_still_be_lost(plane: Plane, closing: Any) -> None:
+    ours, theirs = tcp_pair(closing)
+    listener = Listener(Endpoint(plane, narrow(ours)))
+    listener.endpoint.resume()
+    theirs.shutdown(socket.SHUT_WR)
+    await listener.ends(Ending.CLOSED)
+    assert not listener.endpoint.push(PATTERN)
+    reset(theirs)
+    await listener.ends(Ending.CLOSED, Ending.RESET)
+    assert listener.endpoint.ending is Ending.RESET
+    listener.endpoint.close()
+
+
+@on_both_planes
+async def test_bug_in_a_sink_ends_this_peer_only(plane: Plane, closing: Any) -> None:
+    ours, theirs = tcp_pair(closing)
+    other, beside = tcp_pair(closing)
+    broken, whole = Listener(Endpoint(plane, ours)), Listener(Endpoint(plane, other))
+    bug = ZeroDivisionError("a bug")
+
+    def sink(_size: int) -> bool:
+        raise bug
+
+    broken.endpoint.sink = sink
+    broken.endpoint.resume()
+    whole.endpoint.resume()
+    theirs.send(b"x")
+    await broken.ends(Ending.INTERNAL)
+    assert broken.endpoint.error is bug
+    beside.send(b"still here")
+    await whole.hears(b"still here")
+    with pytest.raises(PeerLostError) as caught:
+        await broken.endpoint.receive()
+    assert caught.value.ending is Ending.INTERNAL
+    broken.endpoint.close()
+    whole.endpoint.close()
+
+
+@pytest.mark.parametrize(
+    ("code", "ending"),
+    [
+        (errno.ETIMEDOUT, Ending.TIMED_OUT),
+        (errno.EHOSTUNREACH, Ending.TIMED_OUT),
+        (errno.ECONNRESET, Ending.RESET),
+        (errno.EPIPE, Ending.RESET),
+    ],
+)
+@pytest.mark.parametrize("is_reading", [True, False])
+def test_errors_are_told_apart(code: int, ending: Ending, is_reading: bool) -> None:  # noqa: FBT001 - a parameter of the test
+    plane = NoPlane()
+    endpoint = Endpoint(plane, BadSocket(code))  # type: ignore[arg-type] # fakes
+    endpoint.resume()
+    if is_reading:
+        assert endpoint.ready(READ) is False
+    else:
+        assert endpoint.push(b"x") is False
+    assert endpoint.ending is ending
+    assert ending_of(OSError(code, "")) is ending
+    assert plane.watched[-1] == 0
+
+
+def test_event_that_is_no_longer_true_is_no_error() -> None:
+    """A number may be closed and given anew within one batch of events."""
+    endpoint = Endpoint(NoPlane(), BadSocket(errno.EAGAIN))  # type: ignore[arg-type] # fakes
+    endpoint.resume()
+    assert endpoint.ready(READ) is True
+    assert endpoint.ready(WRITE) is False
+    assert not endpoint.push(b"x")
+    assert endpoint.ready(WRITE | READ) is False
+    assert (endpoint.ending, endpoint._unsent) == (None, b"x")
+    endpoint.pause()
+    assert endpoint.ready(READ) is False, "a paused peer is not read, whatever its event says"
+
+
+@on_both_planes
+async def test_receive(plane: Plane, closing: Any) -> None:
+    ours, theirs = tcp_pair(closing)
+    endpoint = Endpoint(plane, ours)
+    theirs.send(b"one")
+    assert await endpoint.receive() == b"one"
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.01):
+            await endpoint.receive()
+    assert endpoint._events == 0, "nobody listens any more"
+    theirs.send(b"two")
+    theirs.close()
+    assert await endpoint.receive() == b"two"
+    assert await endpoint.receive() == b""
+    assert await endpoint.receive() == b"", "and again"
+    endpoint.close()
+
+
+@on_both_planes
+async def test_receive_from_one_who_breaks_off(plane: Plane, closing: Any) -> None:
+    ours, theirs = tcp_pair(closing)
+    endpoint = Endpoint(plane, ours)
+    waiting = asyncio.ensure_future(endpoint.receive())
+    await asyncio.sleep(0)
+    reset(theirs)
+    for _ in range(2):
+        with pytest.raises(PeerLostError) as caught:
+            await waiting
+        assert caught.value.ending is Ending.RESET
+        waiting = asyncio.ensure_future(endpoint.receive())
+    with pytest.raises(PeerLostError):
+        await waiting
+    endpoint.close()
+
+
+@on_both_planes
+async def test_drained(plane: Plane, closing: Any) -> None:
+    ours, theirs = tcp_pair(closing)
+    endpoint = Endpoint(plane, narrow(ours))
+    await endpoint.drained()
+    endpoint.resume()
+    assert not endpoint.push(PATTERN)
+    theirs.shutdown(socket.SHUT_WR)  # does not mean that it stops reading
+    _, heard = await asyncio.gather(endpoint.drained(), read_exactly(theirs, len(PATTERN)))
+    assert heard == PATTERN
+    assert endpoint.ending is Ending.CLOSED
+    endpoint.close()
+
+
+@on_both_planes
+async def test_drained_when_the_peer_breaks_off(plane: Plane, closing: Any) -> None:
+    ours, theirs = tcp_pair(closing)
+    endpoint = Endpoint(plane, narrow(ours))
+    assert not endpoint.push(PATTERN)
+    waiting = asyncio.ensure_future(endpoint.drained())
+    await asyncio.sleep(0)
+    reset(theirs)
+    with pytest.raises(PeerLostError):
+        await waiting
+    endpoint.close()
+
+
+@on_both_planes
+async def test_part_waits_for_the_peer_to_leave(plane: Plane, closing: Any) -> None:
+    ours, theirs = tcp_pair(closing)
+    endpoint = Endpoint(plane, ours)
+    endpoint.push(b"goodbye")
+    parting = asyncio.ensure_future(endpoint.part(60))
+    assert await read_all(theirs) == b"goodbye"
+    theirs.send(b"one more thing")
+    await asyncio.sleep(0)
+    assert not parting.done()
+    theirs.shutdown(socket.SHUT_WR)
+    await parting
+    assert endpoint.bytes_in == 0, "what comes too late does not count"
+    assert ours.recv(1) == b""  # but it is read: a reset would overtake our last words
+    endpoint.close()
+
+
+@pytest.mark.parametrize("does_read", [True, False])
+@on_both_planes
+async def test_part_with_one_who_never_leaves(plane: Plane, closing: Any, does_read: bool) -> None:  # noqa: FBT001 - a parameter of the test
+    ours, theirs = tcp_pair(closing)
+    endpoint = Endpoint(plane, narrow(ours))
+    endpoint.push(b"goodbye" if does_read else PATTERN)
+    await endpoint.part(0.05)
+    assert endpoint._events & READ == 0
+    endpoint.close()
+    theirs.close()
+
+
+@on_both_planes
+async def test_part_with_one_who_is_gone(plane: Plane, closing: Any) -> None:
+    ours, theirs = tcp_pair(closing)
+    endpoint = Endpoint(plane, ours)
+    reset(theirs)
+    await endpoint.part(60)
+    assert endpoint.ending is Ending.RESET
+    endpoint.close()
+
+
+@on_both_planes
+async def test_detached_socket_is_open_and_unwatched(plane: Plane, closing: Any) -> None:
+    ours, theirs = tcp_pair(closing)
+    listener = Listener(Endpoint(plane, ours))
+    listener.endpoint.resume()
+    bare = listener.endpoint.detach()
+    theirs.send(b"for the next")
+    assert await asyncio.get_running_loop().sock_recv(bare, 100) == b"for the next"
+    assert listener.heard == b""
+
+
+@on_both_planes
+async def test_closing_lets_go_of_everybody(plane: Plane, closing: Any) -> None:
+    ours, theirs = tcp_pair(closing)
+    listener = Listener(Endpoint(plane, narrow(ours)))
+    listener.endpoint.resume()
+    listener.endpoint.push(PATTERN)
+    endpoint = listener.endpoint
+    endpoint.close()
+    assert not endpoint.has_unsent
+    assert ours.fileno() == -1
+    assert endpoint.sink(5) is True
+    endpoint.on_end(Ending.CLOSED)
+    endpoint.on_drained()
+    assert (listener.heard, listener.endings, listener.drained) == (b"", [], 0)
+    assert len(await read_all(theirs)) == endpoint.bytes_out
