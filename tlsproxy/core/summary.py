@@ -45,10 +45,7 @@ class Summary:
     seconds: dict[Phase, float] = field(default_factory=dict)
 
     def as_fields(self, outcome: Outcome) -> dict[str, FieldValue]:
-        """The fields of ``session.closed``; every key is always there, null where unknown.
-
-        Args:
-            outcome: How the connection ended.
+        """The fields of ``session.closed`` for an outcome; every key is always there, null where unknown.
 
         Returns:
             Field names to JSON values; ``seconds`` maps each phase that was entered to its length.

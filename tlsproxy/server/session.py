@@ -20,16 +20,10 @@ from tlsproxy.net.plane import Plane
 from tlsproxy.net.relay import Relay, RelayEnd
 from tlsproxy.net.tls.endpoint import TlsEndpoint
 from tlsproxy.net.tls.handshake import HandshakeError, accept_tls, peek_hello, refuse_alpn
-from tlsproxy.protocols.base import (
-    GateAction,
-    Hangup,
-    Login,
-    PasswordExposed,
-    StartTls,
-    ToClient,
-)
+from tlsproxy.protocols.base import Login
 from tlsproxy.protocols.replies import sentence
 from tlsproxy.server.chronicle import Chronicle
+from tlsproxy.server.dialogue import hold_dialogue
 from tlsproxy.server.ending import REASONS, SessionEndedError
 from tlsproxy.server.exchange import Exchange
 from tlsproxy.server.parting import last_words
@@ -129,32 +123,7 @@ class Session:
         if self._service.way.is_down():
             raise SessionEndedError(Reason.BACKEND_DOWN)
         gate = self._service.protocol.make_gate(self._service.limits)
-        self._client.push(gate.greeting())
-        while True:
-            data = await self._client.receive()
-            if not data:
-                raise SessionEndedError(Reason.CLIENT_CLOSED)
-            is_upgrade = False
-            for action in gate.receive(data):
-                is_upgrade |= self._obey(action)
-            await self._client.drained()
-            if is_upgrade:
-                return
-
-    def _obey(self, action: GateAction) -> bool:
-        """Do what the Gate says; True for STARTTLS."""
-        match action:
-            case ToClient(data=data):
-                self._client.push(data)
-            case PasswordExposed():
-                self._chronicle.exposed(action)
-            case Hangup(reason=reason):
-                if reason is Reason.STARTTLS_INJECTION:
-                    self._chronicle.injected()
-                raise SessionEndedError(reason, is_told=True)
-            case StartTls():
-                return True
-        return False
+        await hold_dialogue(self._client, gate, self._chronicle)
 
     async def _handshake(self) -> None:
         self._chronicle.enter(Phase.HANDSHAKE)
