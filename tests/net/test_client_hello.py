@@ -18,7 +18,7 @@ def real_hello(
 ) -> bytes:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
-    context.maximum_version = maximum
+    context.minimum_version, context.maximum_version = ssl.TLSVersion.TLSv1_2, maximum  # systems differ in it
     if alpn:
         context.set_alpn_protocols(list(alpn))
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()

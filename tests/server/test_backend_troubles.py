@@ -332,3 +332,114 @@ def test_unix_socket(make_proxy: ProxyMaker, call: Caller, tmp_path: Path, closi
     closed = proxy.log.closed()
     assert (closed["backend_address"], closed["source_port"]) == (str(path), None)
     proxy.idle()
+
+
+@pytest.mark.parametrize("has_spoken", [True, False])
+def test_client_that_leaves_while_it_is_held(
+    make_proxy: ProxyMaker, backend: ScriptedBackend, call: Caller, *, has_spoken: bool
+) -> None:
+    """A dead backend holds nobody's place: who leaves is let go at the next breath."""
+    proxy = make_proxy(timeouts={"backend_retry": 0.1})
+    backend.close()
+    client = call(proxy, "imaps")
+    if has_spoken:
+        client.send(b"a LOGIN joe word\r\n")
+    client.close()
+    closed = proxy.log.closed()
+    assert closed["phase"] == "connect"
+    assert closed["reason"] in {"client_closed", "client_reset"}
+    assert closed["duration"] < 5
+    proxy.idle()
+
+
+def test_late_greeting_of_a_backend_given_up(make_proxy: ProxyMaker, backend: ScriptedBackend, call: Caller) -> None:
+    proxy = make_proxy(timeouts={"backend_login": 0.3, "backend_retry": 0.2, "backend_hold": 5.0})
+    client = call(proxy, "imaps")
+    first = backend.accept()
+    client.send(b"a NOOP\r\n")
+    second = backend.accept()
+    second.send(b"* OK second\r\n")
+    assert client.line() == b"* OK second\r\n"
+    assert second.line() == b"a NOOP\r\n"
+    assert first.rest() == b""
+    second.send(b"a OK\r\n")
+    assert client.line() == b"a OK\r\n"
+    client.close()
+    second.close()
+    proxy.idle()
+
+
+def test_half_closed_client_hears_about_its_login(
+    make_proxy: ProxyMaker, backend: ScriptedBackend, call: Caller, tls_version: ssl.TLSVersion
+) -> None:
+    proxy = make_proxy()
+    client = call(proxy, "imaps", tls_version)
+    client.send(b"a LOGIN joe word\r\nb LOGOUT\r\n")
+    socket.socket.shutdown(client.sock, socket.SHUT_WR)
+    old = backend.accept(GREETING)
+    assert old.line() == b"a LOGIN joe word\r\n"
+    old.send(b"a OK in\r\n")
+    assert old.rest() == b"b LOGOUT\r\n"
+    old.send(b"* BYE\r\nb OK\r\n")
+    old.close()
+    assert client.rest() == GREETING + b"a OK in\r\n* BYE\r\nb OK\r\n"
+    client.close()
+    assert proxy.log.closed()["reason"] == "client_closed"
+    proxy.idle()
+
+
+def test_silent_pop3_client_is_told(
+    make_proxy: ProxyMaker, backend: ScriptedBackend, call: Caller, rig_pki: Pki
+) -> None:
+    """It has not asked yet; the answer waits for what it will ask."""
+    proxy = make_proxy(timeouts={**QUICK, "backend_hold": 0.0})
+    backend.close()
+    client = call(proxy, "pop3")
+    client.line()
+    client.send(b"STLS\r\n")
+    client.line()
+    client.secure(rig_pki.client_context())
+    assert client.line().startswith(b"-ERR [SYS/TEMP] The mail server cannot be reached")
+    client.close()
+    proxy.idle()
+
+
+def test_pop3_backend_that_says_why_it_leaves(make_proxy: ProxyMaker, backend: ScriptedBackend, call: Caller) -> None:
+    """Its word was heard by the client, so that no other connection may take its place behind the client's back."""
+    proxy = make_proxy()
+    client = call(proxy, "pop3s")
+    old = backend.accept(b"+OK old\r\n")
+    assert client.line() == b"+OK old\r\n"
+    old.send(b"-ERR autologout\r\n")
+    old.close()
+    assert client.line() == b"-ERR autologout\r\n"
+    client.rest()
+    client.close()
+    assert proxy.log.closed()["reason"] == "backend_closed"
+    proxy.idle()
+    assert not backend.has_visitor()
+
+
+def test_half_close_in_front_of_a_tls_backend(
+    make_proxy: ProxyMaker, backend: ScriptedBackend, call: Caller, rig_pki: Pki
+) -> None:
+    """All of the answer arrives, though the backend's TLS library takes offence at our end."""
+    proxy = make_proxy(backend={"tls": "implicit", "ca": str(rig_pki.ca_file)})
+    client = call(proxy, "imaps")
+    old = backend.accept()
+    old.secure_as_server(server_context(rig_pki))
+    old.send(GREETING)
+    client.line()
+    client.send(b"a LOGIN joe word\r\n")
+    old.line()
+    old.send(b"a OK in\r\n")
+    client.line()
+    client.send(b"b FETCH 1 BODY[]\r\n")
+    socket.socket.shutdown(client.sock, socket.SHUT_WR)
+    assert old.line() == b"b FETCH 1 BODY[]\r\n"
+    old.send(b"x" * 3_000_000)
+    old.close()
+    assert client.rest() == b"x" * 3_000_000
+    client.close()
+    assert proxy.log.closed()["reason"] == "client_closed"
+    proxy.idle()

@@ -194,8 +194,7 @@ def test_reset_in_the_relay(make_proxy: ProxyMaker, backend: ScriptedBackend, ca
     client = call(proxy, "imaps")
     old = backend.accept(GREETING)
     log_in(client, old)
-    client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
-    os.close(client.sock.detach())
+    reset_under_tls(client)
     assert old.rest() == b""
     assert proxy.log.closed()["reason"] == "client_reset"
     proxy.idle()
@@ -244,3 +243,39 @@ def test_idle_session_ends(make_proxy: ProxyMaker, backend: ScriptedBackend, cal
 
 def resident_bytes() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+@pytest.mark.parametrize("is_logged_in", [True, False])
+@pytest.mark.parametrize("is_client", [True, False])
+def test_reset_behind_data_is_noticed(
+    make_proxy: ProxyMaker, backend: ScriptedBackend, call: Caller, *, is_logged_in: bool, is_client: bool
+) -> None:
+    """Data and a reset in one go, again and again: no loop may take the data and forget the connection."""
+    proxy = make_proxy(limits={"unauthenticated_per_address": None, "connection_rate": None})
+    rounds = 25
+    for number in range(1, rounds + 1):
+        client = call(proxy, "imaps")
+        old = backend.accept(GREETING)
+        if is_logged_in:
+            log_in(client, old)
+        else:
+            client.line()
+        if is_client:
+            client.send(b"b NOOP\r\n")
+            reset_under_tls(client)
+        else:
+            old.send(b"* 1 EXISTS\r\n")
+            old.reset()
+            if is_logged_in:
+                client.rest()
+            else:
+                backend.accept()  # before a login another connection takes its place
+            client.close()
+        backend.forget()
+        proxy.log.wait("session.closed", number)
+    proxy.idle()
+
+
+def reset_under_tls(client: Peer) -> None:
+    client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
+    os.close(client.sock.detach())

@@ -112,7 +112,7 @@ def test_oldest_stranger_goes_first(
     assert second.line().startswith(b"* OK")
     third = closing(dial(proxy.ports["imap"]))
     assert third.line().startswith(b"* OK")
-    assert oldest.line().startswith(b"* BYE [UNAVAILABLE] Too many connections are waiting for a login")
+    assert oldest.line().startswith(b"* BYE [UNAVAILABLE] Too many connections are waiting for a login (2)")
     assert oldest.rest() == b""
     (closed,) = proxy.log.wait(Event.SESSION_CLOSED)
     assert (closed["reason"], closed["level"]) == ("unauthenticated_full", "warning")
@@ -209,4 +209,18 @@ def test_descriptors_run_out(make_proxy: ProxyMaker, closing: Closing, monkeypat
     assert (paused["listener"], paused["error"], paused["level"]) == ("imap", "Too many open files", "error")
     peer.close()
     proxy.log.wait(Event.SESSION_CLOSED)
+    proxy.idle()
+
+
+def test_not_a_word_in_clear_on_a_tls_port(make_proxy: ProxyMaker, closing: Closing) -> None:
+    """Even who is dropped before it could say anything hears nothing where TLS is expected."""
+    proxy = make_proxy(limits={"unauthenticated": 2})
+    peers = burst(proxy.ports["imaps"], 12, closing)
+    proxy.log.wait(Event.SESSION_CLOSED, 10)
+    for peer in peers[:10]:
+        with contextlib.suppress(ConnectionError):
+            assert peer.rest() == b""
+    for peer in peers:
+        peer.close()
+    proxy.log.wait(Event.SESSION_CLOSED, 12)
     proxy.idle()
