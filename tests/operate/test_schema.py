@@ -66,7 +66,7 @@ LINES: dict[Event, dict[str, Any]] = {
     Event.LISTENER_PAUSED: {**LISTENER, "error": "Too many open files"},
     Event.LISTENER_SKIPPED: {**LISTENER, "error": "[::]:993: this machine has no IPv6"},
     Event.LISTENER_STOPPED: LISTENER,
-    Event.CONFIG_LOADED: {"path": "/etc/tlsproxy.toml", "listeners": 2, "backends": 1, "what": "start"},
+    Event.CONFIG_LOADED: {"listeners": 2, "backends": 1, "what": "start", "needs_restart": []},
     Event.CONFIG_REJECTED: {"mistakes": ["listener[0].bind: is missing"]},
     Event.CERTIFICATE_LOADED: CERTIFICATE,
     Event.CERTIFICATE_EXPIRING: {**CERTIFICATE, "days_left": -1},
