@@ -193,6 +193,7 @@ def test_getmail_fetches_a_mailbox(
     site: Site, watch: Watch, account: Account, *, mail: list[bytes], run: Run, tmp_path: Path, kind: str
 ) -> None:
     way = "imaps" if "IMAP" in kind else "pop3s"
+    # The sleep is for getmail: it sets its handler for a child's end after it has forked, and misses one that is quick.
     spool = tmp_path / "spool"
     spool.mkdir()
     _private(
@@ -208,7 +209,7 @@ ca_certs = {site.pki.ca}
 [destination]
 type = MDA_external
 path = /bin/sh
-arguments = ("-c", "cat > {spool}/$$")
+arguments = ("-c", "cat > {spool}/$$; sleep 0.1")
 allow_root_commands = true
 unixfrom = false
 [options]

@@ -22,7 +22,7 @@ class NoPlane:
         self.buffer = memoryview(bytearray(BUFFER_BYTES))
         self.watched: list[int] = []
 
-    def watch(self, fd: int, watcher: object, events: int) -> None:
+    def watch(self, _fd: int, _watcher: object, events: int) -> None:
         self.watched.append(events)
 
 
@@ -184,107 +184,6 @@ def test_event_that_is_no_longer_true_is_no_error() -> None:
     assert (endpoint.ending, endpoint._unsent) == (None, b"x")
     endpoint.pause()
     assert endpoint.ready(READ) is False, "a paused peer is not read, whatever its event says"
-
-
-@on_both_planes
-async def test_receive(plane: Plane, closing: Any) -> None:
-    ours, theirs = tcp_pair(closing)
-    endpoint = Endpoint(plane, ours)
-    theirs.send(b"one")
-    assert await endpoint.receive() == b"one"
-    with pytest.raises(TimeoutError):
-        async with asyncio.timeout(0.01):
-            await endpoint.receive()
-    assert endpoint._events == 0, "nobody listens any more"
-    theirs.send(b"two")
-    theirs.close()
-    assert await endpoint.receive() == b"two"
-    assert await endpoint.receive() == b""
-    assert await endpoint.receive() == b"", "and again"
-    endpoint.close()
-
-
-@on_both_planes
-async def test_receive_from_one_who_breaks_off(plane: Plane, closing: Any) -> None:
-    ours, theirs = tcp_pair(closing)
-    endpoint = Endpoint(plane, ours)
-    waiting = asyncio.ensure_future(endpoint.receive())
-    await asyncio.sleep(0)
-    reset(theirs)
-    for _ in range(2):
-        with pytest.raises(PeerLostError) as caught:
-            await waiting
-        assert caught.value.ending is Ending.RESET
-        waiting = asyncio.ensure_future(endpoint.receive())
-    with pytest.raises(PeerLostError):
-        await waiting
-    endpoint.close()
-
-
-@on_both_planes
-async def test_drained(plane: Plane, closing: Any) -> None:
-    ours, theirs = tcp_pair(closing)
-    endpoint = Endpoint(plane, narrow(ours))
-    await endpoint.drained()
-    endpoint.resume()
-    assert not endpoint.push(PATTERN)
-    theirs.shutdown(socket.SHUT_WR)  # does not mean that it stops reading
-    _, heard = await asyncio.gather(endpoint.drained(), read_exactly(theirs, len(PATTERN)))
-    assert heard == PATTERN
-    assert endpoint.ending is Ending.CLOSED
-    endpoint.close()
-
-
-@on_both_planes
-async def test_drained_when_the_peer_breaks_off(plane: Plane, closing: Any) -> None:
-    ours, theirs = tcp_pair(closing)
-    endpoint = Endpoint(plane, narrow(ours))
-    assert not endpoint.push(PATTERN)
-    waiting = asyncio.ensure_future(endpoint.drained())
-    await asyncio.sleep(0)
-    reset(theirs)
-    with pytest.raises(PeerLostError):
-        await waiting
-    endpoint.close()
-
-
-@on_both_planes
-async def test_part_waits_for_the_peer_to_leave(plane: Plane, closing: Any) -> None:
-    ours, theirs = tcp_pair(closing)
-    endpoint = Endpoint(plane, ours)
-    endpoint.push(b"goodbye")
-    parting = asyncio.ensure_future(endpoint.part(60))
-    assert await read_all(theirs) == b"goodbye"
-    theirs.send(b"one more thing")
-    await asyncio.sleep(0)
-    assert not parting.done()
-    theirs.shutdown(socket.SHUT_WR)
-    await parting
-    assert endpoint.bytes_in == 0, "what comes too late does not count"
-    assert ours.recv(1) == b""  # but it is read: a reset would overtake our last words
-    endpoint.close()
-
-
-@pytest.mark.parametrize("does_read", [True, False])
-@on_both_planes
-async def test_part_with_one_who_never_leaves(plane: Plane, closing: Any, does_read: bool) -> None:  # noqa: FBT001 - a parameter of the test
-    ours, theirs = tcp_pair(closing)
-    endpoint = Endpoint(plane, narrow(ours))
-    endpoint.push(b"goodbye" if does_read else PATTERN)
-    await endpoint.part(0.05)
-    assert endpoint._events & READ == 0
-    endpoint.close()
-    theirs.close()
-
-
-@on_both_planes
-async def test_part_with_one_who_is_gone(plane: Plane, closing: Any) -> None:
-    ours, theirs = tcp_pair(closing)
-    endpoint = Endpoint(plane, ours)
-    reset(theirs)
-    await endpoint.part(60)
-    assert endpoint.ending is Ending.RESET
-    endpoint.close()
 
 
 @on_both_planes

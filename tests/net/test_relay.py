@@ -6,13 +6,13 @@ import socket
 from typing import Any, Final
 
 import pytest
-from rig.planes import narrow, on_both_planes, read_all, read_exactly, reset, tcp_pair
+from rig.planes import narrow, on_both_planes, read_all, read_exactly, reset, tcp_pair, until
 
 from tlsproxy.core.kinds import Side
 from tlsproxy.net import relay as relay_room
 from tlsproxy.net.endpoint import Ending, Endpoint
 from tlsproxy.net.idle import IdleClock
-from tlsproxy.net.plane import BUFFER_BYTES, Plane
+from tlsproxy.net.plane import BUFFER_BYTES, READ, Plane
 from tlsproxy.net.relay import Relay, RelayEnd
 
 MIB: Final = 1 << 20
@@ -66,9 +66,7 @@ async def test_both_ways_at_once(plane: Plane, closing: Any, ends: Any) -> None:
 
 @pytest.mark.parametrize("side", [Side.CLIENT, Side.BACKEND])
 @on_both_planes
-async def test_source_stops_while_the_other_does_not_read(
-    plane: Plane, closing: Any, ends: Any, side: Side
-) -> None:
+async def test_source_stops_while_the_other_does_not_read(plane: Plane, closing: Any, ends: Any, side: Side) -> None:
     """What waits is at most one buffer; the rest stays with its sender."""
     site = ends(Site(plane, closing, is_narrow=True))
     running = site.start()
@@ -76,11 +74,10 @@ async def test_source_stops_while_the_other_does_not_read(
     sink = site.to_backend if side is Side.CLIENT else site.to_client
     data = os.urandom(4 * MIB)
     sending = asyncio.create_task(site.loop.sock_sendall(source, data))
-    while not sink.has_unsent:
-        await asyncio.sleep(0.001)
-    for _ in range(50):
-        assert len(sink._unsent) <= BUFFER_BYTES
-        await asyncio.sleep(0.001)
+    source_endpoint = site.to_client if side is Side.CLIENT else site.to_backend
+    await until(lambda: sink.has_unsent)
+    assert len(sink._unsent) <= BUFFER_BYTES
+    assert source_endpoint._events & READ == 0
     assert not sending.done()
     assert await read_exactly(reader, len(data)) == data
     await sending
@@ -128,39 +125,46 @@ async def test_endings(plane: Plane, closing: Any, ends: Any, side: Side, ending
 
 
 @on_both_planes
-async def test_half_closed_client_hears_the_rest(
-    plane: Plane, closing: Any, ends: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_half_closed_client_hears_the_rest(plane: Plane, closing: Any, ends: Any) -> None:
     """It is waited for as long as the backend goes on, piece by piece."""
-    monkeypatch.setattr(relay_room, "_HALF_CLOSED_S", 0.03)
     site = ends(Site(plane, closing))
     running = site.start()
     site.client.shutdown(socket.SHUT_WR)
     assert await read_all(site.backend) == b""
     for _ in range(5):
-        await asyncio.sleep(0.02)
+        count = site.relay._count()
         await site.loop.sock_sendall(site.backend, b"piece")
         assert await read_exactly(site.client, 5) == b"piece"
-    assert not running.done()
+        site.relay._wait_for_backend(count)  # time is up, but something came meanwhile
+        assert not running.done()
+    site.relay._wait_for_backend(site.relay._count())
     assert await running == (Side.CLIENT, Ending.CLOSED)
 
 
 @on_both_planes
-async def test_half_closed_client_that_reads_slowly_is_waited_for(
+async def test_half_closed_client_of_a_silent_backend(
     plane: Plane, closing: Any, ends: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(relay_room, "_HALF_CLOSED_S", 0.01)
+    site = ends(Site(plane, closing))
+    running = site.start()
+    site.client.shutdown(socket.SHUT_WR)
+    assert await running == (Side.CLIENT, Ending.CLOSED)
+
+
+@on_both_planes
+async def test_half_closed_client_that_reads_slowly_is_waited_for(plane: Plane, closing: Any, ends: Any) -> None:
     site = ends(Site(plane, closing, is_narrow=True))
     running = site.start()
     data = os.urandom(MIB)
     sending = asyncio.create_task(site.loop.sock_sendall(site.backend, data))
     site.client.shutdown(socket.SHUT_WR)
-    while not site.to_client.has_unsent:
-        await asyncio.sleep(0.001)
-    await asyncio.sleep(0.05)
+    await until(lambda: site.to_client.has_unsent)
+    site.relay._wait_for_backend(site.relay._count())
     assert not running.done()
     assert await read_exactly(site.client, len(data)) == data
     await sending
+    site.relay._wait_for_backend(site.relay._count())
     assert await running == (Side.CLIENT, Ending.CLOSED)
 
 
@@ -176,8 +180,7 @@ async def test_client_that_closes_behind_much_is_heard_out(plane: Plane, closing
         site.client.shutdown(socket.SHUT_WR)
 
     sending = asyncio.create_task(send_and_close())
-    while not site.to_backend.has_unsent:
-        await asyncio.sleep(0.001)
+    await until(lambda: site.to_backend.has_unsent)
     assert await read_all(site.backend) == data
     await sending
     site.backend.close()
@@ -195,12 +198,25 @@ async def test_backend_that_closes_behind_much_is_heard_out(plane: Plane, closin
         site.backend.close()
 
     sending = asyncio.create_task(send_and_close())
-    while not site.to_client.has_unsent:
-        await asyncio.sleep(0.001)
+    await until(lambda: site.to_client.has_unsent)
     assert await read_exactly(site.client, len(data)) == data
     await sending
     assert await running == (Side.BACKEND, Ending.CLOSED)
     assert not site.to_client.has_unsent
+
+
+@on_both_planes
+async def test_backend_found_gone_after_its_close_costs_no_answer(plane: Plane, closing: Any, ends: Any) -> None:
+    """A command that came too late meets a reset, while the client has not taken the last answer yet."""
+    site = ends(Site(plane, closing, is_narrow=True))
+    site.to_client.push(b"x" * MIB)
+    running = site.start()
+    await asyncio.sleep(0)
+    site.to_backend.end(Ending.CLOSED)
+    site.to_backend.end(Ending.RESET)
+    assert not running.done()
+    assert await read_exactly(site.client, MIB) == b"x" * MIB
+    assert await running == (Side.BACKEND, Ending.CLOSED)
 
 
 @pytest.mark.parametrize("side", [Side.CLIENT, Side.BACKEND])
@@ -227,14 +243,31 @@ async def test_what_is_unsent_at_the_start_goes_first(plane: Plane, closing: Any
     await running
 
 
+class HandClock:
+    """An idle clock that the test reads."""
+
+    def __init__(self) -> None:
+        self.watched: list[tuple[float, Any, Any]] = []
+
+    def watch(self, limit_s: float, count: Any, on_idle: Any) -> int:
+        self.watched.append((limit_s, count, on_idle))
+        return len(self.watched) - 1
+
+    def forget(self, watch: int) -> None:
+        del self.watched[watch]
+
+    def close(self) -> None: ...
+
+
 @on_both_planes
 async def test_idle(plane: Plane, closing: Any, ends: Any) -> None:
+    """The count moves with every byte, both ways, on both legs."""
     site = ends(Site(plane, closing))
-    running = site.start(idle_limit_s=0.08)
-    for _ in range(6):
-        await asyncio.sleep(0.03)
-        await site.talk()
-    assert not running.done()
+    site.clock = HandClock()  # type: ignore[assignment] # all of one that a relay may use
+    running = site.start(idle_limit_s=40)
+    await site.talk()
+    ((limit_s, count, on_idle),) = site.clock.watched  # type: ignore[attr-defined] # see above
+    assert (limit_s, count()) == (40, 4)
+    on_idle()
     assert await running is RelayEnd.IDLE
-    site.relay.stop()
-    assert site.clock._heap == []
+    assert site.clock.watched == []  # type: ignore[attr-defined] # see above

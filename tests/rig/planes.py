@@ -50,7 +50,7 @@ def tcp_pair(closing: Any) -> tuple[socket.socket, socket.socket]:
         ours = closing(socket.create_connection(listener.getsockname()))
         theirs = closing(listener.accept()[0])
     for sock in (ours, theirs):
-        sock.setblocking(False)
+        sock.settimeout(0)
     return ours, theirs
 
 
@@ -80,6 +80,12 @@ async def read_exactly(sock: socket.socket, size: int) -> bytes:
     while len(heard) < size and (data := await asyncio.get_running_loop().sock_recv(sock, size - len(heard))):
         heard += data
     return bytes(heard)
+
+
+async def until(is_so: Callable[[], bool]) -> None:
+    """Look again and again; the test's deadline bounds it."""
+    while not is_so():  # noqa: ASYNC110 - hot paths tell nobody what they do
+        await asyncio.sleep(0.001)
 
 
 class Listener:

@@ -2,8 +2,8 @@
 
 TlsProxyError
 ├── ConfigError        the configuration is wrong; carries every mistake at once
+│   └── UnavailableError   it is right, but an address cannot be had now
 ├── CertificateError   a certificate or key cannot be used
-│   └── UnavailableError   the configuration is right, but an address cannot be had now
 ├── BindError          a listening socket cannot be had
 │   └── NoIpv6Error    because this machine has no IPv6
 └── BackendError       the backend cannot be reached or used; carries the Reason

@@ -141,9 +141,9 @@ def pick(certificates: Sequence[Certificate], server_name: str | None) -> int:
 
 def _read(path: Path) -> tuple[bytes, Stamp]:
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a FIFO must not hold anybody up
-        with os.fdopen(fd, "rb") as file:
-            return file.read(_FILE_LIMIT_BYTES) or b"", _stamp(os.fstat(fd))
+        # A FIFO must not hold anybody up.
+        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+            return file.read(_FILE_LIMIT_BYTES) or b"", _stamp(os.fstat(file.fileno()))
     except OSError as error:
         raise CertificateError(f"{path}: cannot be read: {error.strerror}") from error
 

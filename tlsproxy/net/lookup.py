@@ -56,8 +56,8 @@ def _look_up(pending: asyncio.Future[list[Candidate]], host: str, port: int) -> 
     with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile
         try:
             found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        except OSError as error:
-            failure = error if isinstance(error, socket.gaierror) else socket.gaierror(error.errno, error.strerror)
+        except (OSError, UnicodeError) as error:  # UnicodeError: a name that IDNA does not take
+            failure = error if isinstance(error, socket.gaierror) else socket.gaierror(socket.EAI_NONAME, str(error))
             loop.call_soon_threadsafe(pending.set_exception, failure)
         else:
             candidates = [Candidate(family=entry[0], address=_checked(entry[4])) for entry in found]

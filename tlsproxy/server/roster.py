@@ -59,8 +59,9 @@ class Roster:
 
     async def _dismiss(self, session: Session, at: float, until: float) -> None:
         loop = asyncio.get_running_loop()
-        alive = {self._tasks[session]}
-        _, alive = await asyncio.wait(alive, timeout=max(at - loop.time(), 0))
+        alive = {task for task in [self._tasks.get(session)] if task is not None}
+        if alive:
+            _, alive = await asyncio.wait(alive, timeout=max(at - loop.time(), 0))
         while alive and not session.is_at_rest() and loop.time() < until:
             _, alive = await asyncio.wait(alive, timeout=_LOOK_PERIOD_S)
         session.stop(Reason.SHUTDOWN)

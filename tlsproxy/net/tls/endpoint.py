@@ -21,12 +21,12 @@ _RECORD_BYTES: Final = 16384
 class TlsEndpoint(Endpoint):
     """A peer behind TLS, the handshake done: OpenSSL works on the socket itself, so nothing is kept here."""
 
-    __slots__ = ("_decrypt", "_encrypt", "_has_parted", "tls")
+    __slots__ = ("_decrypt", "_encrypt", "_has_finished", "tls")
 
     def __init__(self, plane: Plane, sock: ssl.SSLSocket) -> None:
         super().__init__(plane, sock)
         self.tls = sock
-        self._has_parted = False
+        self._has_finished = False
         # typeshed forgets that with a buffer the result is a count
         self._decrypt: Callable[[int, memoryview], int] = sock.read  # type: ignore[assignment] # see above
         self._encrypt = sock.write
@@ -48,9 +48,10 @@ class TlsEndpoint(Endpoint):
             self._stalled = READ
             got = -1
         except (OSError, ValueError) as error:  # ValueError: both close_notify are exchanged
-            if not size:
-                return self.end(_tls_ending_of(error))
-            got = size  # deliver what came before; the next read meets the error again
+            if size:  # what came before it; OpenSSL tells the error only once
+                self.bytes_in += size
+                self.sink(size)
+            return self.end(_tls_ending_of(error))
         is_quiet = True
         if size:
             self.bytes_in += size
@@ -60,7 +61,7 @@ class TlsEndpoint(Endpoint):
 
     def _closed_or_reset(self) -> Ending:
         """Python's ssl tells a reset as an end of file; a socket that was reset has no peer any more."""
-        if self._has_parted:
+        if self._has_finished:
             return Ending.CLOSED
         try:
             self.sock.getpeername()
@@ -115,9 +116,13 @@ class TlsEndpoint(Endpoint):
         """
         with contextlib.suppress(OSError, ValueError):  # wants the peer's close_notify, or the peer is gone
             self.tls.unwrap()
-        self._has_parted = True
         self._decrypt = self._read_away
         self.finish_writing()
+
+    def finish_writing(self) -> None:
+        """Close our side with a FIN; the peer may still talk."""
+        self._has_finished = True
+        super().finish_writing()
 
     def _read_away(self, _limit: int, view: memoryview) -> int:
         return socket.socket.recv_into(self.sock, view)

@@ -116,7 +116,7 @@ async def accept_tls(plane: Plane, sock: socket.socket, context: ssl.SSLContext)
         HandshakeError: It failed.
         PeerLostError: The client left.
     """
-    tls = _wrapped(lambda: context.wrap_socket(sock, server_side=True, do_handshake_on_connect=False))
+    tls = _wrapped(sock, lambda: context.wrap_socket(sock, server_side=True, do_handshake_on_connect=False))
     return await _handshake(plane, tls)
 
 
@@ -129,7 +129,7 @@ async def connect_tls(
         HandshakeError: It failed, or the backend's certificate is not accepted.
         PeerLostError: The backend left.
     """
-    tls = _wrapped(lambda: context.wrap_socket(sock, do_handshake_on_connect=False, server_hostname=server_name))
+    tls = _wrapped(sock, lambda: context.wrap_socket(sock, do_handshake_on_connect=False, server_hostname=server_name))
     return await _handshake(plane, tls)
 
 
@@ -145,8 +145,9 @@ def facts(endpoint: TlsEndpoint) -> TlsFacts:
     )
 
 
-def _wrapped(wrap: Callable[[], ssl.SSLSocket]) -> ssl.SSLSocket:
+def _wrapped(sock: socket.socket, wrap: Callable[[], ssl.SSLSocket]) -> ssl.SSLSocket:
     try:
+        sock.getpeername()  # asked here too: an SSLSocket that finds it out half-made is left to the garbage collector
         return wrap()
     except OSError as error:  # the peer reset the connection just now: the socket has no peer's name any more
         raise PeerLostError(Ending.RESET) from error
