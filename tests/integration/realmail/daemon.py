@@ -18,15 +18,17 @@ from typing import Final
 
 # Below Linux's default range for outgoing connections (32768 and up), so that no client's own port takes one
 # while a server restarts.
-_PORTS: Final = range(15000, 32000)
+_PORTS: Final = range(15000, 31000)
+_SHARES: Final = 8  # each of xdist's workers has ports of its own, and so a server's stay free while it is stopped
 _START_DEADLINE_S: Final = 15.0
 _STOP_DEADLINE_S: Final = 10.0
 _RETRY_S: Final = 0.05
 
 
 def free_port() -> int:
-    """A port on 127.0.0.1 that nobody listens on."""
-    for port in random.SystemRandom().sample(_PORTS, 100):
+    """A port on 127.0.0.1 that nobody listens on, and that no other worker of this run will take."""
+    share = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % _SHARES
+    for port in random.SystemRandom().sample(_PORTS[share::_SHARES], 100):
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port))
             return port
