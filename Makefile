@@ -15,7 +15,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 # More workers than this start more mail servers than they save time.
-PYTEST := $(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadgroup
+PYTEST := -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadgroup
 
 .PHONY: run test check lint format types imports coverage fmt clean
 
@@ -23,7 +23,7 @@ run: $(VENV)/run.installed
 	$(BIN)/tlsproxy demo $(ARGS)
 
 test: $(VENV)/test.installed
-	$(PYTEST) $(ARGS)
+	$(BIN)/python $(PYTEST) $(ARGS)
 
 check: lint format types imports
 
@@ -41,7 +41,7 @@ imports: $(VENV)/check.installed
 
 coverage: $(VENV)/test.installed
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest -m "not real" $(ARGS)
+	$(BIN)/coverage run $(PYTEST) -m "not real" $(ARGS)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 

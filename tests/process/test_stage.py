@@ -16,7 +16,7 @@ from rig.recorder import Recorder
 from tlsproxy.config.model import Config
 from tlsproxy.core.errors import CertificateError, ConfigError, NoIpv6Error, UnavailableError
 from tlsproxy.net.backend import Backend
-from tlsproxy.net.certs import Certificate
+from tlsproxy.net.tls.certs import Certificate
 from tlsproxy.process import sockets as sockets_room
 from tlsproxy.process import stage as stage_room
 from tlsproxy.process.sockets import Place

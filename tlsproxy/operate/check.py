@@ -20,7 +20,7 @@ from tlsproxy.config.model import BackendConfig, CertificateFiles, Config, Inher
 from tlsproxy.core.errors import BindError, CertificateError, NoIpv6Error
 from tlsproxy.core.kinds import BackendTls, ProtocolName
 from tlsproxy.core.summary import readable
-from tlsproxy.net.certs import load_certificate
+from tlsproxy.net.tls.certs import load_certificate
 from tlsproxy.net.tls.contexts import backend_context
 from tlsproxy.process.sockets import listen
 
@@ -162,7 +162,7 @@ def _reached(subject: str, backend: BackendConfig, timeout_s: float, protocols: 
 
 def _reason(error: OSError) -> str:
     """What the system or OpenSSL says, without its codes."""
-    # SSLError and SSLCertVerificationError carry these; only net.tls and net.certs may name them.
+    # SSLError and SSLCertVerificationError carry these; only net.tls may name them.
     said = getattr(error, "verify_message", None) or getattr(error, "reason", None) or error.strerror or str(error)
     return str(said) or type(error).__name__
 

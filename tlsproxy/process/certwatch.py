@@ -9,7 +9,7 @@ from typing import Final
 from tlsproxy.config.model import CertificateFiles
 from tlsproxy.core.events import Event
 from tlsproxy.core.log import Log
-from tlsproxy.net.certs import Certificate, Stamp, stamp_of
+from tlsproxy.net.tls.certs import Certificate, Stamp, stamp_of
 
 _LOOK_PERIOD_S: Final = 30.0
 _WARN_DAYS: Final = (21, 7, 1, 0)

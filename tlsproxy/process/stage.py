@@ -12,7 +12,7 @@ from tlsproxy.admission.base import Caps
 from tlsproxy.config.model import BackendConfig, Config, Limits, ListenerConfig
 from tlsproxy.core.errors import BindError, CertificateError, ConfigError, Mistake, NoIpv6Error, UnavailableError
 from tlsproxy.net.backend import Backend
-from tlsproxy.net.certs import Certificate, load_certificate
+from tlsproxy.net.tls.certs import Certificate, load_certificate
 from tlsproxy.process.sockets import Place, listen, place_of
 from tlsproxy.server.plan import Plan, make_plan
 from tlsproxy.server.way import Way

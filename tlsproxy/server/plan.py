@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from tlsproxy.config.model import Config, ListenerConfig
 from tlsproxy.core.kinds import ListenerTls, ProtocolName
-from tlsproxy.net.certs import Certificate
+from tlsproxy.net.tls.certs import Certificate
 from tlsproxy.net.tls.contexts import ServerTls
 from tlsproxy.protocols.base import DialogueLimits, MailProtocol
 from tlsproxy.protocols.registry import PROTOCOLS

@@ -12,8 +12,8 @@ from rig.planes import tcp_pair
 
 from tlsproxy.config.model import CertificateFiles
 from tlsproxy.core.kinds import TlsProfile
-from tlsproxy.net.certs import Certificate, load_certificate
 from tlsproxy.net.plane import Plane
+from tlsproxy.net.tls.certs import Certificate, load_certificate
 from tlsproxy.net.tls.contexts import ServerTls
 from tlsproxy.net.tls.endpoint import TlsEndpoint
 from tlsproxy.net.tls.handshake import accept_tls

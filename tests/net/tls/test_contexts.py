@@ -14,8 +14,8 @@ from tlsproxy.config.model import BackendConfig
 from tlsproxy.core.errors import CertificateError
 from tlsproxy.core.kinds import TlsProfile
 from tlsproxy.core.outcome import Reason
-from tlsproxy.net.certs import Certificate
-from tlsproxy.net.client_hello import ClientHello
+from tlsproxy.net.tls.certs import Certificate
+from tlsproxy.net.tls.client_hello import ClientHello
 from tlsproxy.net.tls.contexts import ServerTls, backend_context
 from tlsproxy.net.tls.handshake import HandshakeError
 

@@ -1,1 +1,1 @@
-"""TLS on both legs; the only rooms, with net.certs, that name the ssl module."""
+"""TLS on both legs: certificates, contexts, handshake, endpoint; the only rooms that name the ssl module."""

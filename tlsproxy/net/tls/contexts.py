@@ -11,8 +11,8 @@ from typing import Final
 from tlsproxy.config.model import BackendConfig
 from tlsproxy.core.kinds import TlsProfile
 from tlsproxy.core.outcome import Reason
-from tlsproxy.net.certs import Certificate, pick
-from tlsproxy.net.client_hello import ClientHello
+from tlsproxy.net.tls.certs import Certificate, pick
+from tlsproxy.net.tls.client_hello import ClientHello
 from tlsproxy.net.tls.handshake import HandshakeError
 
 _INTERMEDIATE_CIPHERS: Final = (

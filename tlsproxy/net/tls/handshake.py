@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from tlsproxy.core.outcome import Reason
-from tlsproxy.net.client_hello import ClientHello, NeedMore, NotTls, NotTlsKind, examine
 from tlsproxy.net.endpoint import Ending, PeerLostError, ending_of
 from tlsproxy.net.plane import READ, WRITE, Plane, ready_for
+from tlsproxy.net.tls.client_hello import ClientHello, NeedMore, NotTls, NotTlsKind, examine
 from tlsproxy.net.tls.endpoint import TlsEndpoint
 
 _PEEK_BYTES: Final = 20 * 1024

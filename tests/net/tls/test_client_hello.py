@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tlsproxy.net.client_hello import PEEK_LIMIT_BYTES, ClientHello, NeedMore, NotTls, NotTlsKind, examine
+from tlsproxy.net.tls.client_hello import PEEK_LIMIT_BYTES, ClientHello, NeedMore, NotTls, NotTlsKind, examine
 
 TLS12, TLS13 = 0x0303, 0x0304
 HEADER = 5

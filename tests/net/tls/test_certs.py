@@ -15,7 +15,7 @@ from cryptography.x509.oid import NameOID
 
 from tlsproxy.config.model import CertificateFiles
 from tlsproxy.core.errors import CertificateError
-from tlsproxy.net.certs import Certificate, load_certificate, pick, stamp_of
+from tlsproxy.net.tls.certs import Certificate, load_certificate, pick, stamp_of
 
 NOW: Final = datetime(2030, 1, 1, tzinfo=UTC)
 
