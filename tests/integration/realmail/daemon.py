@@ -1,7 +1,9 @@
 """A real server kept in a private folder: started, waited for, stopped by its process id; knows no mail."""
 
 import contextlib
+import functools
 import grp
+import itertools
 import os
 import pwd
 import random
@@ -12,7 +14,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -25,10 +27,18 @@ _STOP_DEADLINE_S: Final = 10.0
 _RETRY_S: Final = 0.05
 
 
-def free_port() -> int:
-    """A port on 127.0.0.1 that nobody listens on, and that no other worker of this run will take."""
+@functools.cache
+def _deck() -> Iterator[int]:
+    """This worker's ports in an order of its own, each of them once in a round."""
     share = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % _SHARES
-    for port in random.SystemRandom().sample(_PORTS[share::_SHARES], 100):
+    ports = list(_PORTS[share::_SHARES])
+    random.SystemRandom().shuffle(ports)
+    return itertools.cycle(ports)
+
+
+def free_port() -> int:
+    """A port on 127.0.0.1 that nobody listens on, and that nobody else in this run will take."""
+    for port in itertools.islice(_deck(), 100):
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port))
             return port
