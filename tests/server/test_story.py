@@ -264,3 +264,31 @@ def test_session_is_resumed(
     raw.close()
     assert proxy.log.wait(Event.SESSION_CLOSED, 2)[-1]["tls_resumed"] is True
     proxy.idle()
+
+
+@pytest.mark.parametrize("is_pipelined", [True, False])
+@pytest.mark.parametrize("listener", ["imaps", "pop3s"])
+def test_logout_is_told_from_a_backend_that_leaves(
+    make_proxy: ProxyMaker, backend: ScriptedBackend, call: Caller, listener: str, *, is_pipelined: bool
+) -> None:
+    login, answer, logout = {
+        "imaps": (b"a LOGIN joe word\r\n", b"a OK in\r\n", b"b logout\r\n"),
+        "pop3s": (b"APOP joe c4c9334bac560ecc979e58001b3e22fb\r\n", b"+OK in\r\n", b"DELE 1\r\nQUIT\r\n"),
+    }[listener]
+    proxy = make_proxy()
+    client = call(proxy, listener)
+    old = backend.accept(GREETINGS[listener[:4]])
+    client.line()
+    client.send(login + logout if is_pipelined else login)
+    assert old.line() == login
+    old.send(answer)
+    assert client.line() == answer
+    if not is_pipelined:
+        client.send(logout)
+    assert old.take(len(logout)) == logout
+    old.close()
+    client.rest()
+    client.close()
+    closed = proxy.log.closed()
+    assert (closed["phase"], closed["reason"], closed["side"]) == ("relay", "logged_out", "client")
+    proxy.idle()

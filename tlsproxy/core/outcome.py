@@ -26,7 +26,7 @@ class Reason(StrEnum):
     CLIENT_RESET = "client_reset"
     CLIENT_TIMED_OUT = "client_timed_out"  # the kernel's keepalive gave the client up
     CLIENT_TLS_BROKEN = "client_tls_broken"  # bytes after the handshake that are no TLS
-    LOGGED_OUT = "logged_out"  # LOGOUT or QUIT before login
+    LOGGED_OUT = "logged_out"  # LOGOUT or QUIT
     NOT_MAIL = "not_mail"  # first line is no command of the protocol
     BAD_COMMANDS = "bad_commands"
     LINE_TOO_LONG = "line_too_long"

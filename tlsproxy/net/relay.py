@@ -1,7 +1,7 @@
 """Two endpoints coupled: blind, both ways, no task and no buffer of its own; must not look at what it carries.
 
-It keeps the last few bytes that the backend sent since the client last spoke, because a goodbye may only be said
-between two responses; nothing else of the stream is kept.
+It keeps the last few bytes of either side: a goodbye may only be said between two responses, and a backend that closes
+may have been asked to. Nothing else of the stream is kept.
 """
 
 import asyncio
@@ -12,6 +12,7 @@ from tlsproxy.core.kinds import Side
 from tlsproxy.net.endpoint import Ending, Endpoint
 from tlsproxy.net.idle import IdleClock
 
+_ASKED_BYTES: Final = 8  # LOGOUT and its line end
 _TAIL_BYTES: Final = 160  # the last line of a response, with room for a chatty one
 # After the client closed its side the backend finishes its answer (QUIT, then close, is common); it has this long
 # for each next piece of it. Most servers close at once when they see the client's end.
@@ -28,15 +29,17 @@ class RelayEnd(StrEnum):
 class Relay:
     """Carries bytes between a client and a backend until one of them ends it."""
 
-    __slots__ = ("_backend", "_client", "_finished", "_half_closed", "_is_backend_closed", "_view", "tail")
+    __slots__ = ("_backend", "_client", "_finished", "_half_closed", "_is_backend_closed", "_view", "asked", "tail")
 
-    def __init__(self, client: Endpoint, backend: Endpoint, tail: bytes | None = None) -> None:
+    def __init__(self, client: Endpoint, backend: Endpoint, tail: bytes | None = None, asked: bytes = b"") -> None:
         self._client = client
         self._backend = backend
         self._view = client.plane.buffer
         self._finished: asyncio.Future[tuple[Side, Ending] | RelayEnd] = asyncio.get_running_loop().create_future()
         self._half_closed: asyncio.TimerHandle | None = None
         self._is_backend_closed = False
+        self.asked = asked
+        """The last bytes of the client."""
         self.tail = tail
         """The last bytes of the backend since the client last spoke; None while nothing was said since the login."""
 
@@ -68,10 +71,15 @@ class Relay:
         """End the relay for a reason of ours."""
         self._finish(RelayEnd.STOPPED)
 
+    def was_asked(self, command: bytes) -> bool:
+        """Whether the client's last line, so far as it is kept, ends with a command; upper case."""
+        return self.asked.rstrip().upper().endswith(command)
+
     # The hot path: no clock, no log, no await.
 
     def _from_client(self, size: int) -> bool:
         self.tail = b""
+        self.asked = bytes(self._view[max(size - _ASKED_BYTES, 0) : size])
         if self._backend.push(self._view[:size]):
             return True
         self._client.pause()

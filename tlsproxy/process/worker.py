@@ -12,9 +12,9 @@ from tlsproxy.net.idle import IdleClock
 from tlsproxy.net.plane import Plane
 from tlsproxy.protocols.replies import sentence
 from tlsproxy.server.chronicle import Chronicle
-from tlsproxy.server.plan import Plan
+from tlsproxy.server.plan import House, Plan
 from tlsproxy.server.roster import Roster
-from tlsproxy.server.session import House, Session
+from tlsproxy.server.session import Session
 
 
 class Worker:

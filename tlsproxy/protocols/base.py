@@ -174,5 +174,7 @@ class MailProtocol:
     """Reason and a sentence for a person: one untagged line, CRLF included; for a client that is not answered yet."""
     is_between_responses: Callable[[bytes], bool]
     """Of the last bytes that a logged-in session's backend said: whether they end with a whole response."""
+    farewell: bytes
+    """The command, upper case, after which the backend closes because it was asked to."""
     has_goodbye: bool
     """Whether a logged-in session may be told goodbye unasked: IMAP's untagged BYE; POP3 has no such line."""

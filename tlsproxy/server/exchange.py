@@ -40,6 +40,7 @@ class Exchange:
         "_login",
         "_observe",
         "_patience",
+        "asked",
         "tail",
     )
 
@@ -62,6 +63,8 @@ class Exchange:
         """Whether the client said something that waits for a backend."""
         self.tail: bytes | None = None
         """What the backend said last behind its yes; None if that was its last word. For the relay."""
+        self.asked = b""
+        """What the client said last behind the yes."""
         client.sink = self._from_client
         client.on_end = self._client_ended
         client.on_drained = self._resume
@@ -181,7 +184,7 @@ class Exchange:
                 case ToBackend(data=data):
                     if self._backend is not None:
                         self._backend.push(data)
-                    self.tail = b"" if self._is_logged_in else None
+                    self.tail, self.asked = (b"", data) if self._is_logged_in else (None, b"")
                 case Hangup(reason=reason):
                     self._hangup = reason
                 case LoggedIn() | LoginFailed() | ClientIdentified():

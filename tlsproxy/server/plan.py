@@ -3,8 +3,12 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from tlsproxy.admission.base import Admission
 from tlsproxy.config.model import Config, ListenerConfig
 from tlsproxy.core.kinds import ListenerTls, ProtocolName
+from tlsproxy.core.log import Log
+from tlsproxy.net.idle import IdleClock
+from tlsproxy.net.plane import Plane
 from tlsproxy.net.tls.certs import Certificate
 from tlsproxy.net.tls.contexts import ServerTls
 from tlsproxy.protocols.base import DialogueLimits, MailProtocol
@@ -29,6 +33,16 @@ class Service:
     backend_login_s: float
     backend_hold_s: float
     backend_retry_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class House:
+    """What all sessions of a worker share."""
+
+    plane: Plane
+    idle_clock: IdleClock
+    admission: Admission
+    log: Log
 
 
 Plan = Mapping[str, Service]

@@ -5,18 +5,14 @@ Holds no protocol text and no socket options. Read it top down: ``run`` tells th
 
 import asyncio
 import socket
-from dataclasses import dataclass
 from typing import Final
 
-from tlsproxy.admission.base import Admission, Refused, Ticket
+from tlsproxy.admission.base import Refused, Ticket
 from tlsproxy.core.addresses import Peer
 from tlsproxy.core.errors import BackendError
 from tlsproxy.core.kinds import ListenerTls, Side
-from tlsproxy.core.log import Log
 from tlsproxy.core.outcome import Phase, Reason
-from tlsproxy.net.endpoint import Endpoint, PeerLostError
-from tlsproxy.net.idle import IdleClock
-from tlsproxy.net.plane import Plane
+from tlsproxy.net.endpoint import Ending, Endpoint, PeerLostError
 from tlsproxy.net.relay import Relay, RelayEnd
 from tlsproxy.net.tls.endpoint import TlsEndpoint
 from tlsproxy.net.tls.handshake import HandshakeError, accept_tls, peek_hello, refuse_alpn
@@ -27,20 +23,10 @@ from tlsproxy.server.dialogue import hold_dialogue
 from tlsproxy.server.ending import REASONS, SessionEndedError
 from tlsproxy.server.exchange import Exchange
 from tlsproxy.server.parting import last_words
-from tlsproxy.server.plan import Service
+from tlsproxy.server.plan import House, Service
 
 _LINGER_S: Final = 1.0  # last words reach a client on a slow line; a client that never closes holds its place no longer
 _BACKEND_LOSSES: Final = 3  # a backend that greets and leaves, again and again, is no restart
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class House:
-    """What all sessions of a worker share."""
-
-    plane: Plane
-    idle_clock: IdleClock
-    admission: Admission
-    log: Log
 
 
 class Session:
@@ -96,8 +82,8 @@ class Session:
             if self._refused is not None:
                 self._chronicle.enter(Phase.ADMIT)
                 raise SessionEndedError(self._refused.reason)
-            tail = await self._log_in()
-        return await self._carry(tail)
+            tail, asked = await self._log_in()
+        return await self._carry(tail, asked)
 
     async def _ending(self) -> SessionEndedError:
         """Live through the story; whatever breaks it off becomes a reason here and nowhere else."""
@@ -145,11 +131,11 @@ class Session:
         self._chronicle.secured(client)
         self._client = client
 
-    async def _log_in(self) -> bytes | None:
+    async def _log_in(self) -> tuple[bytes | None, bytes]:
         """Until the backend says yes; a backend that is lost before a login was tried is found again.
 
         Returns:
-            What was said behind the yes already, for the relay.
+            What was said last behind the yes: by the backend, None for nothing, and by the client.
         """
         service = self._service
         is_greeting_owed = service.tls is ListenerTls.IMPLICIT
@@ -160,7 +146,7 @@ class Session:
                 await self._connect(exchange)
                 self._chronicle.enter(Phase.LOGIN)
                 if await exchange.finished():
-                    return exchange.tail
+                    return exchange.tail, exchange.asked
                 exchange.detach()
                 self._drop_backend()
             raise SessionEndedError(Reason.BACKEND_CLOSED)
@@ -196,7 +182,7 @@ class Session:
         exchange.attach(arrival.endpoint, arrival.greeting)
         await exchange.greeted()
 
-    async def _carry(self, tail: bytes | None) -> Reason:
+    async def _carry(self, tail: bytes | None, asked: bytes) -> Reason:
         """The blind relay, until either side has enough."""
         self._chronicle.enter(Phase.RELAY)
         if self._backend is None:
@@ -204,12 +190,14 @@ class Session:
         if self._ticket is not None:
             self._house.admission.authenticated(self._ticket)
         self._login = None
-        self._relay = Relay(self._client, self._backend, tail)
+        self._relay = Relay(self._client, self._backend, tail, asked)
         match await self._relay.run(self._house.idle_clock, self._service.idle_limit_s):
             case RelayEnd.IDLE:
                 return Reason.IDLE_TIMEOUT
             case RelayEnd.STOPPED:
                 return self._stop_reason or Reason.SHUTDOWN
+            case Side.BACKEND, Ending.CLOSED if self._relay.was_asked(self._service.protocol.farewell):
+                return Reason.LOGGED_OUT
             case side, ending:
                 return REASONS[side, ending]
 

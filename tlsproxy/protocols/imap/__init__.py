@@ -20,5 +20,6 @@ IMAP: Final = MailProtocol(
     make_upgrade=ImapUpgrade,
     parting=imap_parting,
     is_between_responses=is_between_responses,
+    farewell=b"LOGOUT",  # RFC 3501 §6.1.3
     has_goodbye=True,
 )

@@ -20,5 +20,6 @@ POP3: Final = MailProtocol(
     make_upgrade=Pop3Upgrade,
     parting=pop3_parting,
     is_between_responses=is_between_responses,
+    farewell=b"QUIT",  # RFC 1939 §6
     has_goodbye=False,
 )
