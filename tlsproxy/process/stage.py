@@ -3,7 +3,7 @@
 import resource
 import socket
 from collections.abc import Callable, Container, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -100,8 +100,10 @@ def _affordable_sessions() -> int:
 
 def raise_descriptor_limit() -> None:
     """Take all the descriptors that the hard limit grants; the soft one is low for programs that use select(2)."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        with suppress(OSError, ValueError):  # a sandbox may forbid it; then the soft limit counts
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _load_certificates(config: Config, old: Stage | None, mistakes: list[Mistake]) -> list[Certificate]:
