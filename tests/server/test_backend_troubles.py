@@ -1,8 +1,10 @@
 """What the client sees, the log says and is released when the old server is down, slow, rude or gone."""
 
 import contextlib
+import select
 import socket
 import ssl
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
@@ -418,6 +420,92 @@ def test_pop3_backend_that_says_why_it_leaves(make_proxy: ProxyMaker, backend: S
     assert proxy.log.closed()["reason"] == "backend_closed"
     proxy.idle()
     assert not backend.has_visitor()
+
+
+def write_and_read(sock: socket.socket, data: bytes, size: int) -> bytes:
+    """Write and read at once, as a client with one thread does it that waits for whichever is possible."""
+    sock.settimeout(0)
+    unsent, heard = memoryview(data), bytearray()
+    while unsent or len(heard) < size:
+        select.select([sock], [sock] if unsent else [], [], 20)
+        with contextlib.suppress(ssl.SSLWantReadError):
+            while got := sock.recv(65536):
+                heard += got
+        if unsent:
+            with contextlib.suppress(ssl.SSLWantWriteError):
+                unsent = unsent[sock.send(unsent[:16384]) :]
+    return bytes(heard)
+
+
+@pytest.mark.parametrize("is_tls_backend", [True, False])
+def test_both_write_before_they_read(
+    make_proxy: ProxyMaker,
+    backend: ScriptedBackend,
+    call: Caller,
+    rig_pki: Pki,
+    tls_version: ssl.TLSVersion,
+    *,
+    is_tls_backend: bool,
+) -> None:
+    """An old server with one thread sends all of its answer before it reads what the client uploads meanwhile."""
+    size = 12_000_000
+    proxy = make_proxy(backend={"tls": "implicit", "ca": str(rig_pki.ca_file)} if is_tls_backend else {})
+    client = call(proxy, "imaps", tls_version)
+    old = backend.accept()
+    if is_tls_backend:
+        old.secure_as_server(server_context(rig_pki))
+    old.send(GREETING)
+    client.line()
+    client.send(b"a LOGIN joe word\r\n")
+    old.line()
+    old.send(b"a OK in\r\n")
+    client.line()
+    with ThreadPoolExecutor(2) as pool:
+        answer = pool.submit(old.send, b"d" * size)
+        both = pool.submit(write_and_read, client.sock, b"u" * size, size)
+        answer.result(20)
+        assert old.take(size) == b"u" * size
+        assert both.result(20) == b"d" * size
+    client.close()
+    old.close()
+    proxy.idle()
+
+
+def test_full_queue_of_a_unix_socket_is_no_failure(
+    make_proxy: ProxyMaker, call: Caller, tmp_path: Path, closing: Closing
+) -> None:
+    path = tmp_path / "old.sock"
+    listening = closing(contextlib.closing(socket.socket(socket.AF_UNIX)))
+    listening.bind(str(path))
+    listening.listen(0)
+    proxy = make_proxy(backend={"address": f"unix:{path}"})
+    clients = [call(proxy, "imaps") for _ in range(6)]
+    for _ in clients:
+        old, _ = listening.accept()
+        closing(contextlib.closing(old)).sendall(GREETING)
+    assert [client.line() for client in clients] == [GREETING] * 6
+    for client in clients:
+        client.close()
+    proxy.log.wait(Event.SESSION_CLOSED, 6)
+    assert not proxy.log.lines(Event.BACKEND_LOST)
+    proxy.idle()
+
+
+def test_half_closed_client_hears_why(make_proxy: ProxyMaker, backend: ScriptedBackend, call: Caller) -> None:
+    proxy = make_proxy()
+    client = call(proxy, "imaps")
+    old = backend.accept(GREETING)
+    client.line()
+    client.send(b"a LOGIN joe word\r\n")
+    socket.socket.shutdown(client.sock, socket.SHUT_WR)
+    old.line()
+    old.send(b"* BYE too many\r\n")
+    old.close()
+    assert client.line() == b"* BYE too many\r\n"
+    assert client.line().startswith(b"a NO [UNAVAILABLE] The mail server closed the connection")
+    assert client.rest() == b"", "the goodbye was the server's own"
+    client.close()
+    proxy.idle()
 
 
 def test_half_close_in_front_of_a_tls_backend(

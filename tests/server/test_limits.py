@@ -224,3 +224,18 @@ def test_not_a_word_in_clear_on_a_tls_port(make_proxy: ProxyMaker, closing: Clos
         peer.close()
     proxy.log.wait(Event.SESSION_CLOSED, 12)
     proxy.idle()
+
+
+def test_who_is_told_must_be_gone_soon(make_proxy: ProxyMaker, closing: Closing) -> None:
+    """It has no ticket, so that its descriptor is one of the few in reserve."""
+    proxy = make_proxy(limits={"per_address": 1})
+    first = closing(dial(proxy.ports["imap"]))
+    first.line()
+    silent = closing(dial(proxy.ports["imaps"]))
+    assert silent.rest() == b""
+    (closed,) = proxy.log.wait(Event.SESSION_CLOSED)
+    assert closed["reason"] == "handshake_timeout"
+    assert closed["duration"] < 5
+    first.close()
+    proxy.log.wait(Event.SESSION_CLOSED, 2)
+    proxy.idle()

@@ -17,6 +17,7 @@ from tlsproxy.net.tls.contexts import backend_context
 from tlsproxy.net.tls.endpoint import TlsEndpoint
 from tlsproxy.net.tls.handshake import HandshakeError, connect_tls
 
+_FULL_QUEUE_S: Final = 0.02  # within connect's deadline; an old server empties its queue at each turn of its loop
 _NAME_CACHE_S: Final = 30.0  # a failover by DNS is noticed within this; a look-up for each session would cost a thread
 
 
@@ -129,7 +130,9 @@ class Backend:
 
 
 async def _connect(plane: Plane, sock: socket.socket, address: SocketAddress) -> None:
-    code = sock.connect_ex(address)
+    # A unix socket whose queue is full says so instead of waiting, and nothing tells when there is room (connect(2)).
+    while (code := sock.connect_ex(address)) == errno.EAGAIN:  # noqa: ASYNC110 - see above
+        await asyncio.sleep(_FULL_QUEUE_S)
     if code == errno.EINPROGRESS:
         await ready_for(plane, sock.fileno(), WRITE)
         code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)

@@ -124,7 +124,7 @@ class Endpoint:
             return False
         self._unsent = self._send(data)
         if self._unsent:
-            self._wait_for_room()
+            self.watch(self._events | WRITE)
             return False
         return self.ending is None or self.ending is Ending.CLOSED
 
@@ -139,9 +139,6 @@ class Endpoint:
             return b""
         self.bytes_out += sent
         return b"" if sent == len(data) else bytes(data[sent:])
-
-    def _wait_for_room(self) -> None:
-        self.watch(self._events | WRITE)
 
     def _flush(self) -> None:
         if self._unsent:

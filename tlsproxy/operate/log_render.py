@@ -136,7 +136,8 @@ def _text(value: object) -> str:
             return ",".join(f"{_text(key)}:{_text(part)}" for key, part in value.items())
         case str():
             text = _escaped(str(value)[:_CONSOLE_VALUE_LIMIT_CHARS])
-            return f'"{text}"' if " " in text else text
+            # Quoted whenever it could be taken for more than one value, and what would end the quotation escaped.
+            return '"' + text.replace("\\", r"\\").replace('"', r"\"") + '"' if set(text) & {" ", '"', "="} else text
     return _text(_plain(value))
 
 

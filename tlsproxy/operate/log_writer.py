@@ -1,6 +1,8 @@
 """The thread that writes log lines, so that a disk or pipe that is stuck never stops the event loop."""
 
 import contextlib
+import errno
+import fcntl
 import os
 import select
 import sys
@@ -137,6 +139,8 @@ class LineWriter:
     def _complain(self, error: OSError) -> None:
         if not self._has_complained:
             self._has_complained = True
+            if sys.stderr is None:  # started without one
+                return
             with contextlib.suppress(OSError, ValueError):  # nothing is left to tell it to
                 sys.stderr.write(f"tlsproxy: the log cannot be written: {error.strerror}; lines are being lost\n")
                 sys.stderr.flush()
@@ -156,7 +160,7 @@ def open_log(path: str) -> int:
     """
     try:
         if not path:
-            return os.dup(_STDOUT)
+            return _standard_output()
         # Without O_NONBLOCK a FIFO that nobody reads would hold up the start for ever.
         fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK, _FILE_MODE)
     except OSError as error:
@@ -164,3 +168,10 @@ def open_log(path: str) -> int:
         raise ConfigError([Mistake(key="log.file", value=path, hint=hint)]) from error
     os.set_blocking(fd, True)
     return fd
+
+
+def _standard_output() -> int:
+    # What was closed at start is held by a descriptor that can only be read: see ``__main__``.
+    if fcntl.fcntl(_STDOUT, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+    return os.dup(_STDOUT)

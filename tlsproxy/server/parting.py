@@ -42,7 +42,7 @@ def last_words(
             return protocol.parting(reason, why) if is_between and reason in _OURS and protocol.has_goodbye else b""
         case _ if login is not None:
             is_silent = login.wants_client or not login.is_greeted
-            is_told_unasked = is_silent and reason in _TOLD_UNASKED
+            is_told_unasked = is_silent and reason in _TOLD_UNASKED and not protocol.has_goodbye
             return login.parting(reason, why) or (protocol.parting(reason, why) if is_told_unasked else b"")
         case _:
             return protocol.parting(reason, why)

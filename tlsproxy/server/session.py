@@ -26,6 +26,7 @@ from tlsproxy.server.parting import last_words
 from tlsproxy.server.plan import House, Service
 
 _LINGER_S: Final = 1.0  # last words reach a client on a slow line; a client that never closes holds its place no longer
+_TOLD_HANDSHAKE_S: Final = 2.0  # with 20 of them a second and the linger, 60 descriptors of the 64 kept in reserve
 _BACKEND_LOSSES: Final = 3  # a backend that greets and leaves, again and again, is no restart
 
 
@@ -111,11 +112,17 @@ class Session:
         gate = self._service.protocol.make_gate(self._service.limits)
         await hold_dialogue(self._client, gate, self._chronicle)
 
+    @property
+    def _handshake_s(self) -> float:
+        """Who is let in only to be told why it may not stay has no ticket, so that it must be gone soon."""
+        limit_s = self._service.handshake_s
+        return limit_s if self._refused is None else min(limit_s, _TOLD_HANDSHAKE_S)
+
     async def _handshake(self) -> None:
         self._chronicle.enter(Phase.HANDSHAKE)
         plain, plane = self._client, self._house.plane
         try:
-            async with asyncio.timeout(self._service.handshake_s):
+            async with asyncio.timeout(self._handshake_s):
                 hello = await peek_hello(plane, plain.detach())
                 self._chronicle.summary.tls_sni = hello.server_name if hello is not None else None
                 context = self._service.server_tls.context_for(hello)
@@ -239,7 +246,9 @@ class Session:
 
     async def _part(self, end: SessionEndedError) -> None:
         """Last words, if the client has not had them, and time for them to arrive."""
-        is_gone = self._client.ending is not None and not self._client.has_unsent
+        # A client that only closed its side may still be listening, unless that is why it ends.
+        is_over = self._client.ending is not Ending.CLOSED or end.reason is Reason.CLIENT_CLOSED
+        is_gone = self._client.ending is not None and is_over and not self._client.has_unsent
         if is_gone or self._is_hurried:
             return
         words = b"" if end.is_told else self._last_words(end.reason)

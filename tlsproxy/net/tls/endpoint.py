@@ -69,21 +69,6 @@ class TlsEndpoint(Endpoint):
             return Ending.RESET
         return Ending.CLOSED
 
-    def resume(self) -> None:
-        """Read from now on, or from when the peer has taken what is unsent.
-
-        While a write is to be tried again OpenSSL must not be made to write anything else, and a KeyUpdate that is
-        read asks for an answer (RFC 8446 §4.6.3).
-        """
-        if not self._unsent:
-            super().resume()
-        elif self.ending is None:
-            self._stalled = READ
-
-    def _wait_for_room(self) -> None:
-        self._stalled |= self._events & READ
-        self.watch(WRITE)
-
     def _send(self, data: memoryview | bytes) -> bytes:
         is_long = len(data) > _RECORD_BYTES
         if is_long:  # several records in as few segments as possible: measured at 7 to 10 % of a download
