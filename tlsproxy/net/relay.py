@@ -12,8 +12,8 @@ from tlsproxy.core.kinds import Side
 from tlsproxy.net.endpoint import Ending, Endpoint
 from tlsproxy.net.idle import IdleClock
 
-_ASKED_BYTES: Final = 8  # LOGOUT and its line end
-_TAIL_BYTES: Final = 160  # the last line of a response, with room for a chatty one
+ASKED_BYTES: Final = 8  # LOGOUT and its line end
+TAIL_BYTES: Final = 160  # the last line of a response, with room for a chatty one
 # After the client closed its side the backend finishes its answer (QUIT, then close, is common); it has this long
 # for each next piece of it. Most servers close at once when they see the client's end.
 _HALF_CLOSED_S: Final = 5.0
@@ -79,17 +79,17 @@ class Relay:
 
     def _from_client(self, size: int) -> bool:
         self.tail = b""
-        self.asked = bytes(self._view[max(size - _ASKED_BYTES, 0) : size])
+        self.asked = bytes(self._view[max(size - ASKED_BYTES, 0) : size])
         if self._backend.push(self._view[:size]):
             return True
         self._client.pause()
         return False
 
     def _from_backend(self, size: int) -> bool:
-        if size >= _TAIL_BYTES:
-            self.tail = bytes(self._view[size - _TAIL_BYTES : size])
+        if size >= TAIL_BYTES:
+            self.tail = bytes(self._view[size - TAIL_BYTES : size])
         else:
-            self.tail = ((self.tail or b"") + bytes(self._view[:size]))[-_TAIL_BYTES:]
+            self.tail = ((self.tail or b"") + bytes(self._view[:size]))[-TAIL_BYTES:]
         if self._client.push(self._view[:size]):
             return True
         self._backend.pause()

@@ -23,6 +23,7 @@ from tlsproxy.core.summary import readable
 from tlsproxy.net.tls.certs import load_certificate
 from tlsproxy.net.tls.contexts import backend_context
 from tlsproxy.process.sockets import listen
+from tlsproxy.process.stage import DESCRIPTORS_PER_SESSION, RESERVED_DESCRIPTORS, affordable_sessions
 
 # certbot renews 30 days before the end; nine days later it has failed for a while.
 _DAYS_LEFT_WARNING: Final = 21
@@ -30,8 +31,6 @@ _GREETING_TIMEOUT_S: Final = 3.0
 # RFC 2449 §4 allows 512 bytes for a POP3 answer; IMAP greetings with capabilities stay below twice that.
 _GREETING_LIMIT_BYTES: Final = 1024
 _GREETINGS: Final = {ProtocolName.IMAP: b"* OK", ProtocolName.POP3: b"+OK"}
-# Standard streams, log, listeners, event loop; a session takes two more.
-_FDS_RESERVED: Final = 64
 # Debian and Ubuntu build with both, in their own way that leaves no trace but this option.
 _DEBIAN_BUILD: Final = "--with-wheel-pkg-dir=/usr/share/python-wheels"
 # RFC 9051 §5.4 and RFC 1939 §3.
@@ -246,11 +245,11 @@ def _descriptors(total: int) -> Iterator[Finding]:
     """Whether the process may open what limits.total promises."""
     # A start raises the soft limit to the hard one.
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    room = max((limit - _FDS_RESERVED) // 2, 0)
-    if limit == resource.RLIM_INFINITY or total <= room:
+    room = affordable_sessions(limit)
+    if total <= room:
         yield _ok("limits.total", f"{total} connections fit into the limit of open files")
     else:
-        wanted = 2 * total + _FDS_RESERVED
+        wanted = DESCRIPTORS_PER_SESSION * total + RESERVED_DESCRIPTORS
         hint = f"raise it to {wanted} (LimitNOFILE= in the systemd unit, ulimit -Hn in a root shell)"
         yield _warning("limits.total", f"{total} is lowered to {room}, since only {limit} files may be open; {hint}")
 

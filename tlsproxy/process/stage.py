@@ -2,6 +2,7 @@
 
 import resource
 import socket
+import sys
 from collections.abc import Callable, Container, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
@@ -18,8 +19,8 @@ from tlsproxy.server.plan import Plan, make_plan
 from tlsproxy.server.way import Way
 
 # Descriptors that no session takes: listeners, log, epoll, the interpreter's own.
-_RESERVED_DESCRIPTORS: Final = 64
-_DESCRIPTORS_PER_SESSION: Final = 2
+RESERVED_DESCRIPTORS: Final = 64
+DESCRIPTORS_PER_SESSION: Final = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +83,7 @@ def make_caps(limits: Limits) -> Caps:
     """The limits as admission wants them; ``total`` lowered to what the descriptor limit can carry."""
     rate = limits.connection_rate
     return Caps(
-        total=min(limits.total, _affordable_sessions()),
+        total=min(limits.total, affordable_sessions(resource.getrlimit(resource.RLIMIT_NOFILE)[0])),
         per_address=limits.per_address,
         rate_count=rate.count if rate else None,
         rate_period_s=rate.period_s if rate else 1.0,
@@ -93,9 +94,11 @@ def make_caps(limits: Limits) -> Caps:
     )
 
 
-def _affordable_sessions() -> int:
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return max(1, (soft - _RESERVED_DESCRIPTORS) // _DESCRIPTORS_PER_SESSION)
+def affordable_sessions(descriptors: int) -> int:
+    """How many sessions a limit of open files carries; at least one, so that the log can tell why there is no more."""
+    if descriptors == resource.RLIM_INFINITY:
+        return sys.maxsize
+    return max(1, (descriptors - RESERVED_DESCRIPTORS) // DESCRIPTORS_PER_SESSION)
 
 
 def raise_descriptor_limit() -> None:

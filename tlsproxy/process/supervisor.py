@@ -8,7 +8,7 @@ import signal
 import ssl
 from collections.abc import Callable
 from contextlib import ExitStack
-from typing import Protocol
+from typing import Final, Protocol
 
 from tlsproxy import __version__
 from tlsproxy.admission.table import AdmissionTable
@@ -26,6 +26,8 @@ from tlsproxy.process.sockets import Place
 from tlsproxy.process.stage import Stage, raise_descriptor_limit, set_stage
 from tlsproxy.process.worker import Worker
 from tlsproxy.server.way import Way
+
+_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 class Logs(Protocol):
@@ -177,7 +179,7 @@ class Supervisor:
 
     def _listen_to_signals(self) -> None:
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        for number in _SIGNALS:
             loop.add_signal_handler(number, self._received, number)
 
     def _received(self, number: signal.Signals) -> None:
@@ -191,7 +193,7 @@ class Supervisor:
     def _be_deaf() -> None:
         """All is done but for the interpreter's own end, which no signal may turn into a failure."""
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        for number in _SIGNALS:
             loop.remove_signal_handler(number)
             signal.signal(number, signal.SIG_IGN)
 

@@ -8,6 +8,7 @@ from typing import Final, assert_never
 from tlsproxy.core.errors import BackendError
 from tlsproxy.core.outcome import Reason
 from tlsproxy.net.endpoint import Ending, Endpoint, PeerLostError
+from tlsproxy.net.relay import ASKED_BYTES, TAIL_BYTES
 from tlsproxy.protocols.base import (
     ClientIdentified,
     Hangup,
@@ -180,11 +181,11 @@ class Exchange:
             match action:
                 case ToClient(data=data):
                     self._client.push(data)
-                    self.tail = data if self._is_logged_in else None
+                    self.tail = data[-TAIL_BYTES:] if self._is_logged_in else None
                 case ToBackend(data=data):
                     if self._backend is not None:
                         self._backend.push(data)
-                    self.tail, self.asked = (b"", data) if self._is_logged_in else (None, b"")
+                    self.tail, self.asked = (b"", data[-ASKED_BYTES:]) if self._is_logged_in else (None, b"")
                 case Hangup(reason=reason):
                     self._hangup = reason
                 case LoggedIn() | LoginFailed() | ClientIdentified():

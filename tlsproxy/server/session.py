@@ -154,8 +154,7 @@ class Session:
                 self._chronicle.enter(Phase.LOGIN)
                 if await exchange.finished():
                     return exchange.tail, exchange.asked
-                exchange.detach()
-                self._drop_backend()
+                self._give_up_backend(exchange)
             raise SessionEndedError(Reason.BACKEND_CLOSED)
         finally:
             exchange.close()
@@ -171,8 +170,7 @@ class Session:
             try:
                 await self._reach_backend(exchange)
             except BackendError as error:
-                exchange.detach()
-                self._drop_backend()
+                self._give_up_backend(exchange)
                 self._chronicle.summary.backend_error = error.detail
                 is_hopeless = error.reason not in {Reason.BACKEND_DOWN, Reason.BACKEND_TIMEOUT}
                 if is_hopeless or self._now() + service.backend_retry_s > hold_until:
@@ -188,6 +186,10 @@ class Session:
         summary.backend_address, summary.source_port = arrival.address, arrival.source_port
         exchange.attach(arrival.endpoint, arrival.greeting)
         await exchange.greeted()
+
+    def _give_up_backend(self, exchange: Exchange) -> None:
+        exchange.detach()
+        self._drop_backend()
 
     async def _carry(self, tail: bytes | None, asked: bytes) -> Reason:
         """The blind relay, until either side has enough."""
