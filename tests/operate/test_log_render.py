@@ -216,3 +216,13 @@ def test_traceback_keeps_the_innermost_frames() -> None:
     with pytest.raises(ValueError, match="deep") as caught:
         deep(50)
     assert exception_text(caught.value).count(" > ") == 11
+
+
+def test_worst_exception_makes_a_line_that_a_pipe_does_not_tear() -> None:
+    errors = [raised(ValueError(f"{number}" + '\u20ac"' * 200)) for number in range(9)]
+    text = exception_text(ExceptionGroup("all", errors))
+    assert len(text.encode()) <= 1536
+    assert text.startswith("ExceptionGroup: all (9 sub-exceptions) < ValueError: 0")
+    assert " ... " in text
+    assert text.endswith(" raised)")
+    assert len(json_line(HEAD | {"user": "\\" * 320, "exception": text})) <= 4096

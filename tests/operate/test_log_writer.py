@@ -1,6 +1,7 @@
 """The thread behind the log: whole, bounded, never in the way."""
 
 import os
+import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -94,11 +95,15 @@ def test_stuck_pipe_blocks_nobody_and_the_missing_are_counted(make: Make, pipe: 
         writer.put(LINE)
     assert len(writer._waiting) + writer._under_way <= LIMIT
     assert not writer.stop(0)
-    seen = drain(reader, b"dropped ")
-    seen += b"" if seen.endswith(b"\n") else drain(reader, b"\n")
-    kept, _, missing = seen.partition(b"dropped ")
-    assert kept.count(LINE) + int(missing) == LIMIT + 777
-    assert kept.count(LINE) >= LIMIT
+    kept = missing = 0
+    rest = b""
+    while kept + missing < LIMIT + 777:
+        *lines, rest = (rest + os.read(reader, 1 << 20)).split(b"\n")
+        told = [int(line.removeprefix(b"dropped ")) for line in lines if line != LINE[:-1]]
+        kept, missing = kept + len(lines) - len(told), missing + sum(told)
+    assert kept + missing == LIMIT + 777
+    assert kept >= LIMIT
+    assert missing
 
 
 def test_missing_are_told_even_if_nothing_else_is_to_be_said(make: Make, pipe: tuple[int, int]) -> None:
@@ -217,3 +222,83 @@ def test_stderr_that_is_gone_is_no_reason_to_stop(make: Make, tmp_path: Path, mo
     writer = make(fd)
     writer.put(LINE)
     assert not writer.stop(5)
+
+
+@pytest.fixture
+def writes(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """What each write was given."""
+    seen: list[bytes] = []
+    write = os.write
+
+    def noted(fd: int, data: memoryview) -> int:
+        seen.append(bytes(data))
+        return write(fd, data)
+
+    monkeypatch.setattr(os, "write", noted)
+    return seen
+
+
+LONG = b"y" * 9000 + b"\n"
+MIXED = [LINE] * 100 + [LONG] + [LINE] * 100
+
+
+def put_at_once(writer: LineWriter, lines: list[bytes]) -> None:
+    with writer._condition:
+        writer._waiting += lines
+        writer._condition.notify()
+
+
+def test_a_write_to_a_pipe_holds_whole_lines_that_nobody_elses_can_fall_into(
+    make: Make, pipe: tuple[int, int], writes: list[bytes]
+) -> None:
+    reader, fd = pipe
+    writer = make(fd)
+    put_at_once(writer, MIXED)
+    assert writer.stop(5)
+    assert drain(reader, LONG + LINE * 100) == b"".join(MIXED)
+    assert all(one.endswith(b"\n") for one in writes)
+    assert {len(one) for one in writes} == {4000, 2000, len(LONG)}  # 40 lines, what is left, the one that is too long
+
+
+def test_a_file_takes_everything_in_one_write(make: Make, tmp_path: Path, writes: list[bytes]) -> None:
+    writer = make(open_log(str(tmp_path / "log")))
+    put_at_once(writer, MIXED)
+    assert writer.stop(5)
+    assert writes == [b"".join(MIXED)]
+
+
+def test_a_new_target_is_written_to_in_its_own_way(
+    make: Make, pipe: tuple[int, int], tmp_path: Path, writes: list[bytes]
+) -> None:
+    _, fd = pipe
+    file = open_log(str(tmp_path / "log"))
+    writer = make(fd)
+    assert writer.fd == fd
+    writer.use(file)
+    assert writer.fd == file
+    put_at_once(writer, MIXED)
+    assert writer.stop(5)
+    assert writes == [b"".join(MIXED)]
+
+
+@pytest.mark.parametrize("is_pipe", [True, False], ids=["pipe", "unix socket"])
+def test_two_writers_do_not_tear_each_others_lines(make: Make, *, is_pipe: bool) -> None:
+    ours, theirs = socket.socketpair()
+    reader, fd = os.pipe() if is_pipe else (ours.detach(), theirs.detach())
+    ours.close()
+    theirs.close()
+    writers = [make(os.dup(fd)), make(fd)]
+    kinds = [bytes([letter]) * size + b"\n" for letter, size in ((97, 700), (98, 1100))]
+    for writer, line in zip(writers, kinds, strict=True):
+        put_at_once(writer, [line] * 2000)
+    seen = drain_lines(reader, 4000)
+    os.close(reader)
+    assert sorted(set(seen)) == kinds
+    assert all(seen.count(line) == 2000 for line in kinds)
+
+
+def drain_lines(reader: int, count: int) -> list[bytes]:
+    seen = b""
+    while seen.count(b"\n") < count:
+        seen += os.read(reader, 1 << 16)
+    return seen.splitlines(keepends=True)

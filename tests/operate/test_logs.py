@@ -113,6 +113,22 @@ def test_change_to_what_cannot_be_written_changes_nothing(start: Start, settings
     assert len(lines(settings.file)) == 1
 
 
+def test_descriptor_of_another_process_is_written_to(settings: Settings, tmp_path: Path) -> None:
+    supervisor = Logs.start(settings)
+    worker = Logs.start(replace(settings, file="/nowhere/at/all"), os.dup(supervisor.fd))
+    supervisor.logger.info(Event.SERVER_STARTED)
+    worker.logger.info(Event.SESSION_OPENED)
+    other = Settings(str(tmp_path / "other"), level=LogLevel.DEBUG)
+    supervisor.change(other)
+    worker.change(replace(other, file="/nowhere/at/all"), os.dup(supervisor.fd))
+    supervisor.logger.debug(Event.SERVER_STARTED)
+    worker.logger.debug(Event.SESSION_OPENED)
+    assert worker.stop()
+    assert supervisor.stop()
+    told = sorted((line["event"], line["level"]) for line in [*lines(settings.file), *lines(other.file)])
+    assert told == [(event, level) for event in ("server.started", "session.opened") for level in ("debug", "info")]
+
+
 def test_start_on_what_cannot_be_written_is_refused(start: Start, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"log\.file"):
         start(Settings(str(tmp_path)))
@@ -125,7 +141,7 @@ def test_rotation_loses_nothing(start: Start, settings: Settings) -> None:
         logs.logger.info(Event.SESSION_OPENED, number=number)
         if number % 100 == 50:
             path.rename(f"{path}.{number}")
-            logs.reopen()
+            logs.change(settings)
     assert logs.stop()
     seen = [line["number"] for one in path.parent.iterdir() for line in lines(str(one))]
     assert sorted(seen) == list(range(300))

@@ -17,6 +17,9 @@ _CONSOLE_VALUE_LIMIT_CHARS: Final = 1000
 _MESSAGE_LIMIT_CHARS: Final = 200
 _FRAMES_LIMIT: Final = 12  # the innermost ones: where it happened
 _EXCEPTIONS_LIMIT: Final = 6  # causes and members of groups in all
+# Even if JSON doubles each byte the line fits in 4096, which a pipe with several writers does not tear (pipe(7)).
+_EXCEPTION_LIMIT_BYTES: Final = 1536
+_GAP: Final = b" ... "
 _COLOURS: Final = {LogLevel.DEBUG: "2", LogLevel.INFO: "32", LogLevel.WARNING: "33", LogLevel.ERROR: "31"}
 _KIB: Final = 1024
 
@@ -55,7 +58,8 @@ def exception_text(error: BaseException) -> str:
     """An exception on one line: type, message cut to 200 characters, where; its causes and members behind it.
 
     Returns:
-        ``ValueError: odd (at session.py:90 run > relay.py:33 pump) < OSError: … (at …)``; no local variables.
+        ``ValueError: odd (at session.py:90 run > relay.py:33 pump) < OSError: … (at …)``; no local variables. At most
+        1536 bytes: what is longer keeps its head and its tail.
     """
     told: list[str] = []
     waiting = [error]
@@ -71,7 +75,14 @@ def exception_text(error: BaseException) -> str:
         cause = one.__cause__ or (None if one.__suppress_context__ else one.__context__)
         if cause:
             waiting.append(cause)
-    return " < ".join(told)
+    return _cut(" < ".join(told).encode(errors="backslashreplace")).decode(errors="ignore")
+
+
+def _cut(text: bytes) -> bytes:
+    if len(text) <= _EXCEPTION_LIMIT_BYTES:
+        return text
+    half = (_EXCEPTION_LIMIT_BYTES - len(_GAP)) // 2
+    return text[:half] + _GAP + text[-half:]
 
 
 def _exception(error: BaseException) -> str:

@@ -5,6 +5,7 @@ import errno
 import fcntl
 import os
 import select
+import stat
 import sys
 from collections.abc import Callable
 from threading import Condition, Thread
@@ -16,6 +17,7 @@ from tlsproxy.core.errors import ConfigError, Mistake
 _LINES_LIMIT: Final = 10_000
 _FILE_MODE: Final = 0o640  # the administrator's group may read; names and addresses are nobody else's business
 _STDOUT: Final = 1
+_PIPE_BUF_BYTES: Final = select.PIPE_BUF  # what a pipe takes whole or not at all (pipe(7))
 
 
 class LineWriter:
@@ -23,6 +25,10 @@ class LineWriter:
 
     At most 10,000 lines are kept, those under way included. What comes on top, or cannot be written, is counted, and
     the count is written as a line of its own as soon as there is room.
+
+    Several processes may write to the same target: each write holds whole lines. A regular file takes a write of any
+    size whole; everything else (a pipe, a journal's socket) does so up to 4096 bytes. Only a single line that is longer
+    may be torn there.
     """
 
     def __init__(self, fd: int, tell_dropped: Callable[[int], bytes]) -> None:
@@ -33,6 +39,7 @@ class LineWriter:
             tell_dropped: Makes the line that says how many lines are missing.
         """
         self._fd = fd
+        self._is_file = _is_file(fd)
         self._tell_dropped = tell_dropped
         self._condition = Condition()
         self._waiting: list[bytes] = []
@@ -45,6 +52,12 @@ class LineWriter:
         self._is_mid_line = False
         self._thread = Thread(target=self._run, name="log", daemon=True)
         self._thread.start()
+
+    @property
+    def fd(self) -> int:
+        """The descriptor of the next write; the writer closes it when ``use`` gives it another."""
+        with self._condition:
+            return self._fd if self._next_fd is None else self._next_fd
 
     def put(self, line: bytes) -> None:
         """Hand over one line, line end included; drop it if there is no room."""
@@ -105,6 +118,7 @@ class LineWriter:
         if self._next_fd is not None:
             os.close(self._fd)
             self._fd, self._next_fd = self._next_fd, None
+            self._is_file = _is_file(self._fd)
             self._is_failing = self._is_mid_line = self._has_complained = False
 
     def _write(self, lines: list[bytes], dropped: int) -> None:
@@ -127,7 +141,7 @@ class LineWriter:
         view = memoryview(text)
         while written < len(text):
             try:
-                written += os.write(self._fd, view[written:])
+                written += os.write(self._fd, view[written : self._end_of_write(text, written)])
             except BlockingIOError:  # a terminal or pipe that somebody else made non-blocking
                 poll = select.poll()
                 poll.register(self._fd, select.POLLOUT)
@@ -135,6 +149,14 @@ class LineWriter:
             except OSError as error:
                 return written, error
         return written, None
+
+    def _end_of_write(self, text: bytes, start: int) -> int:
+        """Where a write ends that nobody else's can fall into: behind as many lines as the target takes together."""
+        limit = start + _PIPE_BUF_BYTES
+        if self._is_file or limit >= len(text):
+            return len(text)
+        end = text.rfind(b"\n", start, limit)
+        return (end if end >= 0 else text.find(b"\n", limit)) + 1
 
     def _complain(self, error: OSError) -> None:
         if not self._has_complained:
@@ -168,6 +190,10 @@ def open_log(path: str) -> int:
         raise ConfigError([Mistake(key="log.file", value=path, hint=hint)]) from error
     os.set_blocking(fd, True)
     return fd
+
+
+def _is_file(fd: int) -> bool:
+    return stat.S_ISREG(os.fstat(fd).st_mode)
 
 
 def _standard_output() -> int:

@@ -29,7 +29,6 @@ class Logs:
 
     def __init__(self, settings: "LogSettings", fd: int) -> None:
         """Use ``start`` instead: it opens the file."""
-        self._file = settings.file
         self._sink = _Sink()
         self._sink.look(settings, fd)
         self._writer = LineWriter(fd, self._sink.dropped_line)
@@ -42,35 +41,37 @@ class Logs:
         ).bind()
 
     @classmethod
-    def start(cls, settings: "LogSettings") -> Self:
+    def start(cls, settings: "LogSettings", fd: int | None = None) -> Self:
         """Open the log and start its thread.
 
         Args:
             settings: Format, file and level.
+            fd: Where to write instead of opening the file: the log of another process, which both write to. Owned by
+                the log from now on.
 
         Raises:
             ConfigError: The file cannot be written.
         """
-        return cls(settings, open_log(settings.file))
+        return cls(settings, open_log(settings.file) if fd is None else fd)
 
-    def change(self, settings: "LogSettings") -> None:
+    def change(self, settings: "LogSettings", fd: int | None = None) -> None:
         """Take new settings, for loggers that were handed out already as well, and open the file anew.
+
+        Args:
+            settings: Format, file and level.
+            fd: As for ``start``.
 
         Raises:
             ConfigError: The file cannot be written; nothing has changed.
         """
-        fd = open_log(settings.file)
-        self._file = settings.file
+        fd = open_log(settings.file) if fd is None else fd
         self._sink.look(settings, fd)
         self._writer.use(fd)
 
-    def reopen(self) -> None:
-        """Open the file anew after something moved the old one away.
-
-        Raises:
-            ConfigError: It cannot be written; lines still go to the old one.
-        """
-        self._writer.use(open_log(self._file))
+    @property
+    def fd(self) -> int:
+        """The descriptor that lines go to, for another process to write to as well; closed by the next ``change``."""
+        return self._writer.fd
 
     def stop(self) -> bool:
         """Write what waits, for at most 2 s, and end the thread; returns whether everything was written."""
