@@ -281,6 +281,19 @@ def test_a_new_target_is_written_to_in_its_own_way(
     assert writes == [b"".join(MIXED)]
 
 
+def test_lines_of_a_while_are_written_together(
+    make: Make, tmp_path: Path, writes: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tlsproxy.operate.log_writer._PACE_S", 3600.0)
+    writer = make(open_log(str(tmp_path / "log")))
+    writer.put(b"at once\n")
+    wait_until(lambda: bool(writes))
+    for _ in range(100):
+        writer.put(b"later\n")
+    assert writer.stop(5), "the end waits for no pace"
+    assert writes == [b"at once\n", b"later\n" * 100]
+
+
 @pytest.mark.parametrize("is_pipe", [True, False], ids=["pipe", "unix socket"])
 def test_two_writers_do_not_tear_each_others_lines(make: Make, *, is_pipe: bool) -> None:
     ours, theirs = socket.socketpair()
