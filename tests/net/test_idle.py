@@ -48,16 +48,18 @@ class WoundTimer:
 class Counted:
     """A relay's count, and when it was found idle."""
 
-    def __init__(self, loop: WoundLoop) -> None:
-        self.count = 0
+    def __init__(self, loop: Any) -> None:
+        self.number = 0
+        self.then: Callable[[], Any] = lambda: None
         self.idle_at: list[float] = []
         self._loop = loop
 
-    def read(self) -> int:
-        return self.count
+    def count(self) -> int:
+        return self.number
 
     def idled(self) -> None:
-        self.idle_at.append(self._loop.now - 1000.0)
+        self.idle_at.append(self._loop.time() - 1000.0)
+        self.then()
 
 
 @pytest.fixture
@@ -72,7 +74,7 @@ def clock(loop: WoundLoop) -> IdleClock:
 
 def test_silence_is_noticed_once_and_in_time(loop: WoundLoop, clock: IdleClock) -> None:
     relay = Counted(loop)
-    clock.watch(40, relay.read, relay.idled)
+    clock.watch(40, relay)
     loop.wind(39.9)
     assert relay.idle_at == []
     loop.wind(100)
@@ -82,10 +84,10 @@ def test_silence_is_noticed_once_and_in_time(loop: WoundLoop, clock: IdleClock) 
 
 def test_every_byte_counts_anew(loop: WoundLoop, clock: IdleClock) -> None:
     relay = Counted(loop)
-    clock.watch(40, relay.read, relay.idled)
+    clock.watch(40, relay)
     for _ in range(20):
         loop.wind(35)
-        relay.count += 1
+        relay.number += 1
     assert relay.idle_at == []
     last = loop.now - 1000.0
     loop.wind(100)
@@ -96,7 +98,7 @@ def test_every_byte_counts_anew(loop: WoundLoop, clock: IdleClock) -> None:
 def test_many_with_different_limits(loop: WoundLoop, clock: IdleClock) -> None:
     relays = {limit: Counted(loop) for limit in (30, 10, 20, 11, 29)}
     for limit, relay in relays.items():
-        clock.watch(limit, relay.read, relay.idled)
+        clock.watch(limit, relay)
         assert len(loop.timers) == 1, "one timer for all"
     loop.wind(100)
     assert {limit: relay.idle_at for limit, relay in relays.items()} == {limit: [limit] for limit in relays}
@@ -104,23 +106,22 @@ def test_many_with_different_limits(loop: WoundLoop, clock: IdleClock) -> None:
 
 def test_forgotten_relay_is_not_looked_at(loop: WoundLoop, clock: IdleClock) -> None:
     gone, there = Counted(loop), Counted(loop)
-    watch = clock.watch(40, gone.read, gone.idled)
-    clock.watch(40, there.read, there.idled)
+    watch = clock.watch(40, gone)
+    clock.watch(40, there)
     loop.wind(15)
     clock.forget(watch)
     loop.wind(100)
     assert (gone.idle_at, there.idle_at) == ([], [40])
-    assert watch.count is None
-    assert watch.on_idle is None
+    assert watch.watched is None
 
 
 def test_forgotten_ones_do_not_pile_up(loop: WoundLoop, clock: IdleClock) -> None:
     """Ten thousand short sessions within one quarter of a limit of 35 minutes."""
     stays = Counted(loop)
-    clock.watch(2100, stays.read, stays.idled)
+    clock.watch(2100, stays)
     for _ in range(10_000):
         relay = Counted(loop)
-        clock.forget(clock.watch(2100, relay.read, relay.idled))
+        clock.forget(clock.watch(2100, relay))
         assert len(clock._heap) <= 2 * _FORGOTTEN + 2
     loop.wind(2100)
     assert stays.idle_at == [2100]
@@ -129,22 +130,24 @@ def test_forgotten_ones_do_not_pile_up(loop: WoundLoop, clock: IdleClock) -> Non
 def test_relay_that_ends_because_it_idled(loop: WoundLoop, clock: IdleClock) -> None:
     """It forgets its watch, which is in no heap any more."""
     relay = Counted(loop)
-    watch = clock.watch(40, relay.read, lambda: (relay.idled(), clock.forget(watch))[0])
+    watch = clock.watch(40, relay)
+    relay.then = lambda: clock.forget(watch)
     loop.wind(100)
     assert relay.idle_at == [40]
 
 
 def test_watch_that_forgets_another(loop: WoundLoop, clock: IdleClock) -> None:
     first, second = Counted(loop), Counted(loop)
-    clock.watch(40, first.read, lambda: clock.forget(watch))
-    watch = clock.watch(40, second.read, second.idled)
+    clock.watch(40, first)
+    first.then = lambda: clock.forget(watch)
+    watch = clock.watch(40, second)
     loop.wind(100)
     assert second.idle_at == []
 
 
 def test_closed_clock_stops(loop: WoundLoop, clock: IdleClock) -> None:
     relay = Counted(loop)
-    clock.watch(40, relay.read, relay.idled)
+    clock.watch(40, relay)
     clock.close()
     clock.close()
     loop.wind(100)
@@ -155,6 +158,8 @@ def test_closed_clock_stops(loop: WoundLoop, clock: IdleClock) -> None:
 async def test_on_a_real_loop(plane: Plane) -> None:
     clock = IdleClock(asyncio.get_running_loop())
     idled: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-    clock.watch(0.02, lambda: 0, lambda: idled.set_result(None))
+    relay = Counted(asyncio.get_running_loop())
+    relay.then = lambda: idled.set_result(None)
+    clock.watch(0.02, relay)
     await idled
     clock.close()

@@ -32,8 +32,10 @@ class Site:
         self.relay = Relay(self.to_client, self.to_backend)
         self.loop = asyncio.get_running_loop()
 
-    def start(self, idle_limit_s: float | None = None) -> asyncio.Task[Any]:
-        return self.loop.create_task(self.relay.run(self.clock, idle_limit_s))
+    def start(self, idle_limit_s: float | None = None) -> asyncio.Future[Any]:
+        over = self.loop.create_future()
+        self.relay.start(self.clock, idle_limit_s, over.set_result)
+        return over
 
     async def talk(self) -> None:
         """One round trip, so that the relay is known to run."""
@@ -82,9 +84,8 @@ async def test_source_stops_while_the_other_does_not_read(plane: Plane, closing:
     assert await read_exactly(reader, len(data)) == data
     await sending
     await site.talk()
-    running.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await running
+    site.relay.stop()
+    assert await running is RelayEnd.STOPPED
 
 
 @on_both_planes
@@ -132,12 +133,12 @@ async def test_half_closed_client_hears_the_rest(plane: Plane, closing: Any, end
     site.client.shutdown(socket.SHUT_WR)
     assert await read_all(site.backend) == b""
     for _ in range(5):
-        count = site.relay._count()
+        count = site.relay.count()
         await site.loop.sock_sendall(site.backend, b"piece")
         assert await read_exactly(site.client, 5) == b"piece"
         site.relay._wait_for_backend(count)  # time is up, but something came meanwhile
         assert not running.done()
-    site.relay._wait_for_backend(site.relay._count())
+    site.relay._wait_for_backend(site.relay.count())
     assert await running == (Side.CLIENT, Ending.CLOSED)
 
 
@@ -160,11 +161,11 @@ async def test_half_closed_client_that_reads_slowly_is_waited_for(plane: Plane, 
     sending = asyncio.create_task(site.loop.sock_sendall(site.backend, data))
     site.client.shutdown(socket.SHUT_WR)
     await until(lambda: site.to_client.has_unsent)
-    site.relay._wait_for_backend(site.relay._count())
+    site.relay._wait_for_backend(site.relay.count())
     assert not running.done()
     assert await read_exactly(site.client, len(data)) == data
     await sending
-    site.relay._wait_for_backend(site.relay._count())
+    site.relay._wait_for_backend(site.relay.count())
     assert await running == (Side.CLIENT, Ending.CLOSED)
 
 
@@ -247,10 +248,10 @@ class HandClock:
     """An idle clock that the test reads."""
 
     def __init__(self) -> None:
-        self.watched: list[tuple[float, Any, Any]] = []
+        self.watched: list[tuple[float, Any]] = []
 
-    def watch(self, limit_s: float, count: Any, on_idle: Any) -> int:
-        self.watched.append((limit_s, count, on_idle))
+    def watch(self, limit_s: float, watched: Any) -> int:
+        self.watched.append((limit_s, watched))
         return len(self.watched) - 1
 
     def forget(self, watch: int) -> None:
@@ -266,8 +267,8 @@ async def test_idle(plane: Plane, closing: Any, ends: Any) -> None:
     site.clock = HandClock()  # type: ignore[assignment] # all of one that a relay may use
     running = site.start(idle_limit_s=40)
     await site.talk()
-    ((limit_s, count, on_idle),) = site.clock.watched  # type: ignore[attr-defined] # see above
-    assert (limit_s, count()) == (40, 4)
-    on_idle()
+    ((limit_s, watched),) = site.clock.watched  # type: ignore[attr-defined] # see above
+    assert (limit_s, watched.count()) == (40, 4)
+    watched.idled()
     assert await running is RelayEnd.IDLE
     assert site.clock.watched == []  # type: ignore[attr-defined] # see above

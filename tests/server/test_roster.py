@@ -12,6 +12,7 @@ from tlsproxy.core.addresses import Peer
 from tlsproxy.core.outcome import Reason
 from tlsproxy.server import roster as roster_room
 from tlsproxy.server.roster import Roster
+from tlsproxy.server.session import Keeper
 
 DEADLINE_S: Final = 5.0
 
@@ -33,21 +34,30 @@ class Guest:
         self._stops_needed = stops_needed
         self._over = asyncio.Event()
 
-    async def run(self) -> None:
+    def begin(self, keeper: Keeper) -> None:
+        self._keeper = keeper
+        keeper.employ(self._live())
+
+    async def _live(self) -> None:
         await self._over.wait()
+
+    def _end(self) -> None:
+        if not self._over.is_set():
+            self._over.set()
+            self._keeper.forget(self)  # type: ignore[arg-type] # all of a session that a roster may use
 
     def stop(self, *reason: Any) -> None:
         self.stops.append(reason)
         self.stopped_at = self.stopped_at or asyncio.get_running_loop().time()
         if len(self.stops) >= self._stops_needed:
-            self._over.set()
+            self._end()
 
     def is_at_rest(self) -> bool:
         self.looks += 1
         return self.looks > self._looks_needed
 
     def leave(self) -> None:
-        self._over.set()
+        self._end()
 
 
 @pytest.fixture

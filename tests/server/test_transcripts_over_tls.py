@@ -134,14 +134,14 @@ class Stage:
         """So that a step that shows no result is over before the next one begins."""
         async with asyncio.timeout(WITHIN_S):
             while (session := self.session()) is not None:
-                backend = session._backend
-                heard = session._client.bytes_in, backend.bytes_in if backend is not None else 0
+                client, backend = session._scene.client, session._scene.backend
+                heard = client.bytes_in, backend.bytes_in if backend is not None else 0
                 if heard == tuple(self.said.values()):
                     return
                 await asyncio.sleep(0.001)
 
     def session(self) -> Session | None:
-        return next(iter(self.proxy.worker.roster._tasks), None)
+        return next(iter(self.proxy.worker.roster._sessions), None)
 
     def end(self) -> Line:
         """Look at what is left to hear on both sides; returns the one line of the log."""

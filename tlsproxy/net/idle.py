@@ -6,12 +6,23 @@ whole limit is idle. So an idle session ends between one and one and a quarter t
 
 import asyncio
 import heapq
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Protocol
 
 _LOOKS_PER_LIMIT: Final = 4
 _FORGOTTEN: Final = 64  # so many dead entries are not worth a clean-up
+
+
+class Watched(Protocol):
+    """Whoever may idle; a relay is one."""
+
+    def count(self) -> int:
+        """A number that moves with whatever happens."""
+        ...
+
+    def idled(self) -> None:
+        """The number did not move for the whole limit."""
+        ...
 
 
 @dataclass(slots=True, order=True)
@@ -21,8 +32,7 @@ class IdleWatch:
     at: float
     number: int
     period_s: float = field(compare=False)
-    count: Callable[[], int] | None = field(compare=False)
-    on_idle: Callable[[], None] | None = field(compare=False)
+    watched: Watched | None = field(compare=False)
     seen: int = field(compare=False)
     quiet_looks: int = field(compare=False, default=0)
 
@@ -37,11 +47,11 @@ class IdleClock:
         self._number = 0
         self._forgotten = 0
 
-    def watch(self, limit_s: float, count: Callable[[], int], on_idle: Callable[[], None]) -> IdleWatch:
-        """Call ``on_idle`` once if ``count()`` stays the same for ``limit_s`` seconds (up to a quarter longer)."""
+    def watch(self, limit_s: float, watched: Watched) -> IdleWatch:
+        """Call ``idled`` once if ``count()`` stays the same for ``limit_s`` seconds (up to a quarter longer)."""
         period_s = limit_s / _LOOKS_PER_LIMIT
         self._number += 1
-        watch = IdleWatch(self._loop.time() + period_s, self._number, period_s, count, on_idle, count())
+        watch = IdleWatch(self._loop.time() + period_s, self._number, period_s, watched, watched.count())
         heapq.heappush(self._heap, watch)
         if self._heap[0] is watch:
             self._arm()
@@ -49,10 +59,10 @@ class IdleClock:
 
     def forget(self, watch: IdleWatch) -> None:
         """The relay ended. Its entry stays in the heap until its time comes, or until such entries are the most."""
-        watch.count = watch.on_idle = None
+        watch.watched = None
         self._forgotten += 1
         if self._forgotten > _FORGOTTEN and self._forgotten > len(self._heap) // 2:
-            self._heap = [one for one in self._heap if one.count is not None]
+            self._heap = [one for one in self._heap if one.watched is not None]
             heapq.heapify(self._heap)
             self._forgotten = 0
 
@@ -72,21 +82,20 @@ class IdleClock:
         now = self._loop.time()
         while self._heap and self._heap[0].at <= now:
             watch = heapq.heappop(self._heap)
-            if watch.count is None:
+            if watch.watched is None:
                 self._forgotten -= 1
-            elif self._is_still_alive(watch):
+            elif self._is_still_alive(watch, watch.watched):
                 watch.at = now + watch.period_s
                 heapq.heappush(self._heap, watch)
         self._timer = None
         self._arm()
 
     @staticmethod
-    def _is_still_alive(watch: IdleWatch) -> bool:
-        count = watch.count() if watch.count is not None else watch.seen
+    def _is_still_alive(watch: IdleWatch, watched: Watched) -> bool:
+        count = watched.count()
         watch.quiet_looks = watch.quiet_looks + 1 if count == watch.seen else 0
         watch.seen = count
         if watch.quiet_looks < _LOOKS_PER_LIMIT:
             return True
-        if watch.on_idle is not None:
-            watch.on_idle()
+        watched.idled()
         return False

@@ -5,12 +5,13 @@ may have been asked to. Nothing else of the stream is kept.
 """
 
 import asyncio
+from collections.abc import Callable
 from enum import StrEnum
 from typing import Final
 
 from tlsproxy.core.kinds import Side
 from tlsproxy.net.endpoint import Ending, Endpoint
-from tlsproxy.net.idle import IdleClock
+from tlsproxy.net.idle import IdleClock, IdleWatch
 
 ASKED_BYTES: Final = 8  # LOGOUT and its line end
 TAIL_BYTES: Final = 160  # the last line of a response, with room for a chatty one
@@ -26,16 +27,33 @@ class RelayEnd(StrEnum):
     STOPPED = "stopped"
 
 
-class Relay:
-    """Carries bytes between a client and a backend until one of them ends it."""
+RelayEnding = tuple[Side, Ending] | RelayEnd
+"""Which side ended it and how, or what else did."""
 
-    __slots__ = ("_backend", "_client", "_finished", "_half_closed", "_is_backend_closed", "_view", "asked", "tail")
+
+class Relay:
+    """Carries bytes between a client and a backend until one of them ends it; lives by their callbacks alone."""
+
+    __slots__ = (
+        "_half_closed",
+        "_idle",
+        "_idle_clock",
+        "_is_backend_closed",
+        "_on_end",
+        "_view",
+        "asked",
+        "backend",
+        "client",
+        "tail",
+    )
 
     def __init__(self, client: Endpoint, backend: Endpoint, tail: bytes | None = None, asked: bytes = b"") -> None:
-        self._client = client
-        self._backend = backend
+        self.client = client
+        self.backend = backend
         self._view = client.plane.buffer
-        self._finished: asyncio.Future[tuple[Side, Ending] | RelayEnd] = asyncio.get_running_loop().create_future()
+        self._on_end: Callable[[RelayEnding], None] | None = None
+        self._idle_clock: IdleClock | None = None
+        self._idle: IdleWatch | None = None
         self._half_closed: asyncio.TimerHandle | None = None
         self._is_backend_closed = False
         self.asked = asked
@@ -43,29 +61,28 @@ class Relay:
         self.tail = tail
         """The last bytes of the backend since the client last spoke; None while nothing was said since the login."""
 
-    async def run(self, idle_clock: IdleClock, idle_limit_s: float | None) -> tuple[Side, Ending] | RelayEnd:
-        """Couple the endpoints and wait for the end.
+    def start(self, idle_clock: IdleClock, idle_limit_s: float | None, on_end: Callable[[RelayEnding], None]) -> None:
+        """Couple the endpoints.
 
         Args:
             idle_clock: The worker's clock.
             idle_limit_s: How long both sides may be silent; None for no limit.
-
-        Returns:
-            Which side ended it and how, or that it idled or was stopped. Whatever fits of the last bytes is still
-            in the client's endpoint, to be flushed by ``part``.
+            on_end: Called once, from the loop, when it is over and the endpoints are uncoupled. Whatever fits of the
+                last bytes is still in the client's endpoint, to be flushed by ``part``.
         """
-        client, backend = self._client, self._backend
+        client, backend = self.client, self.backend
+        self._on_end = on_end
         client.sink, backend.sink = self._from_client, self._from_backend
         client.on_end, backend.on_end = self._client_ended, self._backend_ended
         client.on_drained, backend.on_drained = backend.resume, client.resume
-        idle = idle_clock.watch(idle_limit_s, self._count, self._idled) if idle_limit_s is not None else None
+        if idle_limit_s is not None:
+            self._idle_clock, self._idle = idle_clock, idle_clock.watch(idle_limit_s, self)
         try:
             self._resume_both()
-            return await self._finished
-        finally:
+        except BaseException:
+            self._on_end = None
             self._uncouple()
-            if idle is not None:
-                idle_clock.forget(idle)
+            raise
 
     def stop(self) -> None:
         """End the relay for a reason of ours."""
@@ -80,9 +97,9 @@ class Relay:
     def _from_client(self, size: int) -> bool:
         self.tail = b""
         self.asked = bytes(self._view[max(size - ASKED_BYTES, 0) : size])
-        if self._backend.push(self._view[:size]):
+        if self.backend.push(self._view[:size]):
             return True
-        self._client.pause()
+        self.client.pause()
         return False
 
     def _from_backend(self, size: int) -> bool:
@@ -90,36 +107,36 @@ class Relay:
             self.tail = bytes(self._view[size - TAIL_BYTES : size])
         else:
             self.tail = ((self.tail or b"") + bytes(self._view[:size]))[-TAIL_BYTES:]
-        if self._client.push(self._view[:size]):
+        if self.client.push(self._view[:size]):
             return True
-        self._backend.pause()
+        self.backend.pause()
         return False
 
     # Everything rare.
 
     def _resume_both(self) -> None:
-        for source, sink in ((self._client, self._backend), (self._backend, self._client)):
+        for source, sink in ((self.client, self.backend), (self.backend, self.client)):
             if not sink.has_unsent:
                 source.resume()
-        if self._backend.ending is not None:
-            self._backend_ended(self._backend.ending)
-        if self._client.ending is not None:
-            self._client_ended(self._client.ending)
+        if self.backend.ending is not None:
+            self._backend_ended(self.backend.ending)
+        if self.client.ending is not None:
+            self._client_ended(self.client.ending)
 
     def _client_ended(self, ending: Ending) -> None:
         if ending is not Ending.CLOSED:
             self._finish((Side.CLIENT, ending))
             return
         self._wait_for_backend(-1)
-        if self._backend.has_unsent:
-            self._backend.on_drained = self._backend.finish_writing
+        if self.backend.has_unsent:
+            self.backend.on_drained = self.backend.finish_writing
         else:
-            self._backend.finish_writing()
+            self.backend.finish_writing()
 
     def _wait_for_backend(self, count_before: int) -> None:
-        count = self._count()
+        count = self.count()
         # A reader on a slow line takes longer than this for one chunk; the idle clock knows when it is dead.
-        if count == count_before and not self._client.has_unsent:
+        if count == count_before and not self.client.has_unsent:
             self._finish((Side.CLIENT, Ending.CLOSED))
             return
         loop = asyncio.get_running_loop()
@@ -127,30 +144,42 @@ class Relay:
 
     def _backend_ended(self, ending: Ending) -> None:
         is_late = ending is not Ending.CLOSED and self._is_backend_closed
-        if is_late and self._client.has_unsent:
+        if is_late and self.client.has_unsent:
             return  # it had closed already; a command that came too late found it gone
         self._is_backend_closed = ending is Ending.CLOSED
         # Where the client closed first the backend only followed, however it did.
-        is_client_first = self._client.ending is Ending.CLOSED and ending is not Ending.INTERNAL
+        is_client_first = self.client.ending is Ending.CLOSED and ending is not Ending.INTERNAL
         end = (Side.CLIENT, Ending.CLOSED) if is_client_first else (Side.BACKEND, ending)
-        if self._client.has_unsent and ending is Ending.CLOSED:
-            self._client.on_drained = lambda: self._finish(end)
+        if self.client.has_unsent and ending is Ending.CLOSED:
+            self.client.on_drained = lambda: self._finish(end)
         else:
             self._finish(end)
 
-    def _idled(self) -> None:
+    def idled(self) -> None:
+        """See Watched."""
         self._finish(RelayEnd.IDLE)
 
-    def _count(self) -> int:
-        client, backend = self._client, self._backend
+    def count(self) -> int:
+        """All bytes in and out, for the idle clock."""
+        client, backend = self.client, self.backend
         return client.bytes_in + client.bytes_out + backend.bytes_in + backend.bytes_out
 
-    def _finish(self, end: tuple[Side, Ending] | RelayEnd) -> None:
-        if not self._finished.done():
-            self._finished.set_result(end)
+    def _finish(self, end: RelayEnding) -> None:
+        on_end, self._on_end = self._on_end, None
+        if on_end is not None:
+            # Not at once: an endpoint's callback is under way, and what follows may close that endpoint.
+            asyncio.get_running_loop().call_soon(self._conclude, on_end, end)
+
+    def _conclude(self, on_end: Callable[[RelayEnding], None], end: RelayEnding) -> None:
+        self._uncouple()
+        on_end(end)
 
     def _uncouple(self) -> None:
         if self._half_closed is not None:
             self._half_closed.cancel()
-        self._client.let_go()
-        self._backend.let_go()
+            self._half_closed = None
+        if self._idle_clock is not None and self._idle is not None:
+            self._idle_clock.forget(self._idle)
+            self._idle = None
+        self.client.let_go()
+        self.backend.let_go()

@@ -1,7 +1,8 @@
 """A worker's live sessions: owns their tasks, stops one or all of them, spreads goodbyes over the drain."""
 
 import asyncio
-from typing import Final
+from collections.abc import Coroutine
+from typing import Any, Final
 
 from tlsproxy.admission.base import Ticket
 from tlsproxy.core.outcome import Reason
@@ -12,23 +13,38 @@ _GRACE_S: Final = 2.0  # last words, and their lingering, after the window
 
 
 class Roster:
-    """The sessions that are alive."""
+    """The sessions that are alive; most of them are in the relay and have no task."""
 
     def __init__(self) -> None:
-        self._tasks: dict[Session, asyncio.Task[None]] = {}
+        self._sessions: dict[Session, asyncio.Future[None] | None] = {}
+        """Each with what is set when it ends, if anybody waits for that."""
         self._by_ticket: dict[int, Session] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
 
     def __len__(self) -> int:
         """How many sessions are alive."""
-        return len(self._tasks)
+        return len(self._sessions)
 
     def add(self, session: Session) -> None:
         """Let a session live; it leaves the roster when it ends."""
-        task = asyncio.get_running_loop().create_task(session.run())
-        self._tasks[session] = task
+        self._sessions[session] = None
         if session.ticket is not None:
             self._by_ticket[session.ticket.id] = session
-        task.add_done_callback(lambda _task: self._forget(session))
+        session.begin(self)
+
+    def employ(self, work: Coroutine[Any, Any, None]) -> None:
+        """See Keeper."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def forget(self, session: Session) -> None:
+        """See Keeper."""
+        ended = self._sessions.pop(session, None)
+        if session.ticket is not None:
+            self._by_ticket.pop(session.ticket.id, None)
+        if ended is not None and not ended.done():
+            ended.set_result(None)
 
     def evict(self, ticket: Ticket, reason: Reason, limit: str) -> None:
         """End the session that holds a ticket, if it still lives, telling it the number that was reached."""
@@ -41,7 +57,7 @@ class Roster:
 
         Those who are in the middle of something get until the end of the window; then they are cut off.
         """
-        sessions = list(self._tasks)
+        sessions = list(self._sessions)
         loop = asyncio.get_running_loop()
         until = loop.time() + window_s
         pace_s = window_s / max(len(sessions), 1)
@@ -52,25 +68,29 @@ class Roster:
 
     async def stop(self) -> None:
         """End every session now, without goodbyes."""
-        for session in list(self._tasks):
+        for session in list(self._sessions):
             session.stop(Reason.SHUTDOWN)
             session.stop(Reason.SHUTDOWN)
         await self._wait(_GRACE_S)
 
     async def _dismiss(self, session: Session, at: float, until: float) -> None:
         loop = asyncio.get_running_loop()
-        alive = {task for task in [self._tasks.get(session)] if task is not None}
-        if alive:
-            _, alive = await asyncio.wait(alive, timeout=max(at - loop.time(), 0))
-        while alive and not session.is_at_rest() and loop.time() < until:
-            _, alive = await asyncio.wait(alive, timeout=_LOOK_PERIOD_S)
+        await self._ends_within(session, max(at - loop.time(), 0))
+        while session in self._sessions and not session.is_at_rest() and loop.time() < until:
+            await self._ends_within(session, _LOOK_PERIOD_S)
         session.stop(Reason.SHUTDOWN)
 
-    async def _wait(self, limit_s: float) -> None:
-        if self._tasks:
-            await asyncio.wait(self._tasks.values(), timeout=limit_s)
+    async def _ends_within(self, session: Session, seconds: float) -> None:
+        if session in self._sessions:
+            await asyncio.wait({self._end_of(session)}, timeout=seconds)
 
-    def _forget(self, session: Session) -> None:
-        del self._tasks[session]
-        if session.ticket is not None:
-            self._by_ticket.pop(session.ticket.id, None)
+    async def _wait(self, limit_s: float) -> None:
+        ends = {self._end_of(session) for session in self._sessions} | self._tasks
+        if ends:
+            await asyncio.wait(ends, timeout=limit_s)
+
+    def _end_of(self, session: Session) -> asyncio.Future[None]:
+        end = self._sessions[session]
+        if end is None:
+            self._sessions[session] = end = asyncio.get_running_loop().create_future()
+        return end

@@ -1,214 +1,155 @@
-"""One connection from start to end: the order of the phases, a deadline for each, and one line when it is over.
+"""One connection from start to end: opening, relay, parting, and one line when it is over.
 
-Holds no protocol text and no socket options. Read it top down: ``run`` tells the story.
+Holds no protocol text and no socket options. Read it top down: ``begin`` tells the story. Only the opening and last
+words have a task; a session in the relay is a few objects that wait to be called.
 """
 
 import asyncio
 import socket
-from typing import Final
+from collections.abc import Coroutine
+from typing import Any, Final, Protocol, cast
 
 from tlsproxy.admission.base import Refused, Ticket
 from tlsproxy.core.addresses import Peer
-from tlsproxy.core.errors import BackendError
 from tlsproxy.core.kinds import ListenerTls, Side
 from tlsproxy.core.outcome import Phase, Reason
 from tlsproxy.net.endpoint import Ending, Endpoint, PeerLostError
-from tlsproxy.net.relay import Relay, RelayEnd
+from tlsproxy.net.relay import Relay, RelayEnd, RelayEnding
 from tlsproxy.net.tls.endpoint import TlsEndpoint
-from tlsproxy.net.tls.handshake import HandshakeError, accept_tls, peek_hello, refuse_alpn
-from tlsproxy.protocols.base import Login
 from tlsproxy.protocols.replies import sentence
 from tlsproxy.server.chronicle import Chronicle
-from tlsproxy.server.dialogue import hold_dialogue
 from tlsproxy.server.ending import REASONS, SessionEndedError
-from tlsproxy.server.exchange import Exchange
+from tlsproxy.server.opening import Opening
 from tlsproxy.server.parting import last_words
 from tlsproxy.server.plan import House, Service
 
 _LINGER_S: Final = 1.0  # last words reach a client on a slow line; a client that never closes holds its place no longer
-_TOLD_HANDSHAKE_S: Final = 2.0  # with 20 of them a second and the linger, 60 descriptors of the 64 kept in reserve
-_BACKEND_LOSSES: Final = 3  # a backend that greets and leaves, again and again, is no restart
+
+
+class Keeper(Protocol):
+    """Who owns sessions and their tasks."""
+
+    def employ(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run it as a task of its own."""
+        ...
+
+    def forget(self, session: "Session") -> None:
+        """The session is over."""
+        ...
 
 
 class Session:
     """A connection that has a ticket, or one on a TLS port that is let in only to be told why it is refused."""
+
+    __slots__ = (
+        "__weakref__",
+        "_bytes_at_last_look",
+        "_chronicle",
+        "_house",
+        "_is_hurried",
+        "_is_told",
+        "_keeper",
+        "_limit",
+        "_scene",
+        "_service",
+        "_stop_reason",
+        "_task",
+        "ticket",
+    )
 
     def __init__(
         self, house: House, service: Service, sock: socket.socket, peer: Peer, admitted: Ticket | Refused
     ) -> None:
         self._house = house
         self._service = service
-        self._ticket = admitted if isinstance(admitted, Ticket) else None
-        self._refused = admitted if isinstance(admitted, Refused) else None
-        self._client = Endpoint(house.plane, sock)
-        self._backend: Endpoint | None = None
-        self._login: Login | None = None
-        self._relay: Relay | None = None
+        self.ticket = admitted if isinstance(admitted, Ticket) else None
+        """The ticket, if the connection was admitted."""
+        self._chronicle = Chronicle(house.log, service, peer, asyncio.get_running_loop().time)
+        client = Endpoint(house.plane, sock)
+        self._scene: Opening | Relay = Opening(house, service, self._chronicle, client, admitted)
+        """What holds the client and the backend."""
+        self._keeper: Keeper | None = None
         self._task: asyncio.Task[None] | None = None
         self._stop_reason: Reason | None = None
-        self._is_hurried = False
         self._limit = admitted.limit if isinstance(admitted, Refused) else ""
-        self._now = asyncio.get_running_loop().time
-        self._started = self._now()
+        self._is_hurried = False
+        self._is_told = False
         self._bytes_at_last_look = -1
-        self._chronicle = Chronicle(house.log, service, peer, self._now)
-
-    @property
-    def ticket(self) -> Ticket | None:
-        """The ticket, if the connection was admitted."""
-        return self._ticket
 
     # The story.
 
-    async def run(self) -> None:
-        """Live from accept to the log line; never raises."""
+    def begin(self, keeper: Keeper) -> None:
+        """Live, from accept to the log line."""
+        self._keeper = keeper
+        keeper.employ(self._open(cast("Opening", self._scene)))  # nothing else comes first
+
+    async def _open(self, opening: Opening) -> None:
+        """Until the relay runs; or, if it does not come to that, to the end."""
         self._task = asyncio.current_task()
         self._chronicle.opened()
-        end = SessionEndedError(Reason.INTERNAL_ERROR)
+        reason: Reason | None = Reason.INTERNAL_ERROR
         try:
-            end = await self._ending()
-            await self._part(end)
+            reason = await self._broken_off(opening)
+            if reason is not None:
+                await self._part(reason)
         finally:
-            self._close(end.reason)
+            self._task = None
+            if reason is not None:
+                self._close(reason)
 
-    async def _story(self) -> Reason:
-        if self._stop_reason is not None:
-            raise SessionEndedError(self._stop_reason)
-        is_stressed = self._ticket is not None and self._ticket.is_stressed
-        login_s = self._service.login_stressed_s if is_stressed else self._service.login_s
-        async with asyncio.timeout_at(self._started + login_s):
-            if self._service.tls is ListenerTls.STARTTLS:
-                await self._dialogue()
-            await self._handshake()
-            if self._refused is not None:
-                self._chronicle.enter(Phase.ADMIT)
-                raise SessionEndedError(self._refused.reason)
-            tail, asked = await self._log_in()
-        return await self._carry(tail, asked)
-
-    async def _ending(self) -> SessionEndedError:
-        """Live through the story; whatever breaks it off becomes a reason here and nowhere else."""
+    async def _broken_off(self, opening: Opening) -> Reason | None:
+        """Live through the opening; whatever breaks it off becomes a reason here and nowhere else."""
         try:
-            return SessionEndedError(await self._story())
+            if self._stop_reason is not None:
+                return self._stop_reason
+            self._carry(await opening.run(self.stop))
         except SessionEndedError as end:
-            return end
+            self._is_told = end.is_told
+            return end.reason
         except PeerLostError as lost:
-            return SessionEndedError(REASONS[Side.CLIENT, lost.ending])
-        except TimeoutError:
-            return SessionEndedError(Reason.LOGIN_TIMEOUT)
+            return REASONS[Side.CLIENT, lost.ending]
         except asyncio.CancelledError:
             if self._task is not None:
                 self._task.uncancel()  # it has done its work here; the last words have a deadline of their own
-            return SessionEndedError(self._stop_reason or Reason.SHUTDOWN)
+            return self._stop_reason or Reason.SHUTDOWN
         except Exception as error:  # noqa: BLE001 - a session ends here: a bug must cost one connection, not all
             self._chronicle.broken(error)
-            return SessionEndedError(Reason.INTERNAL_ERROR)
+            return Reason.INTERNAL_ERROR
+        return None
 
-    async def _dialogue(self) -> None:
-        """In plaintext, until the client asks for TLS."""
-        self._chronicle.enter(Phase.DIALOGUE)
-        if self._service.way.is_down():
-            raise SessionEndedError(Reason.BACKEND_DOWN)
-        gate = self._service.protocol.make_gate(self._service.limits)
-        await hold_dialogue(self._client, gate, self._chronicle)
-
-    @property
-    def _handshake_s(self) -> float:
-        """Who is let in only to be told why it may not stay has no ticket, so that it must be gone soon."""
-        limit_s = self._service.handshake_s
-        return limit_s if self._refused is None else min(limit_s, _TOLD_HANDSHAKE_S)
-
-    async def _handshake(self) -> None:
-        self._chronicle.enter(Phase.HANDSHAKE)
-        plain, plane = self._client, self._house.plane
-        try:
-            async with asyncio.timeout(self._handshake_s):
-                hello = await peek_hello(plane, plain.detach())
-                self._chronicle.summary.tls_sni = hello.server_name if hello is not None else None
-                context = self._service.server_tls.context_for(hello)
-                client = await accept_tls(plane, plain.detach(), context)
-        except TimeoutError as error:
-            raise SessionEndedError(Reason.HANDSHAKE_TIMEOUT) from error
-        except HandshakeError as error:
-            self._chronicle.summary.tls_error = error.detail
-            if error.reason is Reason.ALPN_MISMATCH:
-                refuse_alpn(plain.sock)
-            raise SessionEndedError(error.reason) from error
-        client.bytes_in, client.bytes_out = plain.bytes_in, plain.bytes_out
-        self._chronicle.secured(client)
-        self._client = client
-
-    async def _log_in(self) -> tuple[bytes | None, bytes]:
-        """Until the backend says yes; a backend that is lost before a login was tried is found again.
-
-        Returns:
-            What was said last behind the yes: by the backend, None for nothing, and by the client.
-        """
-        service = self._service
-        is_greeting_owed = service.tls is ListenerTls.IMPLICIT
-        self._login = service.protocol.make_login(service.limits, is_greeting_owed)
-        exchange = Exchange(self._client, self._login, self._chronicle.observe, service.backend_login_s)
-        try:
-            for _ in range(_BACKEND_LOSSES):
-                await self._connect(exchange)
-                self._chronicle.enter(Phase.LOGIN)
-                if await exchange.finished():
-                    return exchange.tail, exchange.asked
-                self._give_up_backend(exchange)
-            raise SessionEndedError(Reason.BACKEND_CLOSED)
-        finally:
-            exchange.close()
-
-    async def _connect(self, exchange: Exchange) -> None:
-        """Until the backend greets; held while it restarts, so that no client asks its user for a password."""
-        self._chronicle.enter(Phase.CONNECT)
-        service = self._service
-        hold_until = self._now() + service.backend_hold_s
-        if service.way.is_down():
-            raise SessionEndedError(Reason.BACKEND_DOWN)
-        while True:
-            try:
-                await self._reach_backend(exchange)
-            except BackendError as error:
-                self._give_up_backend(exchange)
-                self._chronicle.summary.backend_error = error.detail
-                is_hopeless = error.reason not in {Reason.BACKEND_DOWN, Reason.BACKEND_TIMEOUT}
-                if is_hopeless or self._now() + service.backend_retry_s > hold_until:
-                    raise SessionEndedError(error.reason) from error
-            else:
-                return
-            await exchange.pause(service.backend_retry_s)
-
-    async def _reach_backend(self, exchange: Exchange) -> None:
-        way, summary = self._service.way, self._chronicle.summary
-        arrival = await way.connect(self._house.plane, summary.client.key, self._service.protocol.make_upgrade())
-        self._backend = arrival.endpoint
-        summary.backend_address, summary.source_port = arrival.address, arrival.source_port
-        exchange.attach(arrival.endpoint, arrival.greeting)
-        await exchange.greeted()
-
-    def _give_up_backend(self, exchange: Exchange) -> None:
-        exchange.detach()
-        self._drop_backend()
-
-    async def _carry(self, tail: bytes | None, asked: bytes) -> Reason:
-        """The blind relay, until either side has enough."""
+    def _carry(self, relay: Relay) -> None:
+        """The blind relay, until either side has enough; it needs no task."""
         self._chronicle.enter(Phase.RELAY)
-        if self._backend is None:
-            raise RuntimeError("nobody is logged in without a backend")
-        if self._ticket is not None:
-            self._house.admission.authenticated(self._ticket)
-        self._login = None
-        self._relay = Relay(self._client, self._backend, tail, asked)
-        match await self._relay.run(self._house.idle_clock, self._service.idle_limit_s):
+        if self.ticket is not None:
+            self._house.admission.authenticated(self.ticket)
+        self._scene = relay
+        relay.start(self._house.idle_clock, self._service.idle_limit_s, self._carried)
+
+    def _carried(self, end: RelayEnding) -> None:
+        """The relay is over. Most clients are gone by then; only one that is not yet needs a task again."""
+        try:
+            reason = self._reason_of(end)
+            if self._is_reachable(reason) and self._keeper is not None:
+                self._keeper.employ(self._take_leave(reason))
+                return
+        except Exception as error:  # noqa: BLE001 - a session ends here
+            self._chronicle.broken(error)
+            reason = Reason.INTERNAL_ERROR
+        self._close(reason)
+
+    def _reason_of(self, end: RelayEnding) -> Reason:
+        match end:
             case RelayEnd.IDLE:
                 return Reason.IDLE_TIMEOUT
             case RelayEnd.STOPPED:
                 return self._stop_reason or Reason.SHUTDOWN
-            case Side.BACKEND, Ending.CLOSED if self._relay.was_asked(self._service.protocol.farewell):
+            case Side.BACKEND, Ending.CLOSED if self._was_asked_to_close():
                 return Reason.LOGGED_OUT
             case side, ending:
                 return REASONS[side, ending]
+
+    def _was_asked_to_close(self) -> bool:
+        return isinstance(self._scene, Relay) and self._scene.was_asked(self._service.protocol.farewell)
 
     # Being stopped.
 
@@ -223,8 +164,8 @@ class Session:
         if self._stop_reason is not None:
             self._is_hurried = True
         self._stop_reason = self._stop_reason or reason
-        if self._relay is not None and not self._is_hurried:
-            self._relay.stop()
+        if isinstance(self._scene, Relay) and not self._is_hurried:
+            self._scene.stop()
         elif self._task is not None:
             self._task.cancel()
 
@@ -234,65 +175,80 @@ class Session:
         Before login there is always a line boundary of ours. After it, the backend's last word must be the end of a
         response, and nothing may have moved since the last time this was asked.
         """
-        if self._relay is None or self._backend is None:
+        if not isinstance(self._scene, Relay):
             return True
-        moved = self._client.bytes_in + self._backend.bytes_in
-        is_still = moved == self._bytes_at_last_look and not self._client.has_unsent
+        client, backend = self._scene.client, self._scene.backend
+        moved = client.bytes_in + backend.bytes_in
+        is_still = moved == self._bytes_at_last_look and not client.has_unsent
         self._bytes_at_last_look = moved
-        return is_still and self._is_between_responses(self._relay)
+        return is_still and self._is_between_responses(self._scene)
 
     def _is_between_responses(self, relay: Relay) -> bool:
         return relay.tail is None or self._service.protocol.is_between_responses(relay.tail)
 
     # The end.
 
-    async def _part(self, end: SessionEndedError) -> None:
-        """Last words, if the client has not had them, and time for them to arrive."""
-        # A client that only closed its side may still be listening, unless that is why it ends.
-        is_over = self._client.ending is not Ending.CLOSED or end.reason is Reason.CLIENT_CLOSED
-        is_gone = self._client.ending is not None and is_over and not self._client.has_unsent
-        if is_gone or self._is_hurried:
-            return
-        words = b"" if end.is_told else self._last_words(end.reason)
+    def _is_reachable(self, reason: Reason) -> bool:
+        """Whether the client may still hear something."""
+        # One that only closed its side may still be listening, unless that is why it ends.
+        client = self._scene.client
+        is_over = client.ending is not Ending.CLOSED or reason is Reason.CLIENT_CLOSED
+        is_gone = client.ending is not None and is_over and not client.has_unsent
+        return not is_gone and not self._is_hurried
+
+    async def _take_leave(self, reason: Reason) -> None:
+        self._task = asyncio.current_task()
         try:
+            await self._part(reason)
+        finally:
+            self._task = None
+            self._close(reason)
+
+    async def _part(self, reason: Reason) -> None:
+        """Last words, if the client has not had them, and time for them to arrive."""
+        if not self._is_reachable(reason):
+            return
+        client = self._scene.client
+        try:
+            words = b"" if self._is_told else self._last_words(reason)
             if words:
-                self._client.push(words)
+                client.push(words)
             if self._chronicle.phase is not Phase.HANDSHAKE:
-                await self._client.part(_LINGER_S)
+                await client.part(_LINGER_S)
         except asyncio.CancelledError:
             return  # stopped a second time: the session ends right behind this
         except Exception as error:  # noqa: BLE001 - a session ends here
             self._chronicle.broken(error)
 
     def _last_words(self, reason: Reason) -> bytes:
+        scene = self._scene
         is_secret = self._service.tls is ListenerTls.IMPLICIT
-        if is_secret and not isinstance(self._client, TlsEndpoint):
+        if is_secret and not isinstance(scene.client, TlsEndpoint):
             return b""  # not a word in clear where TLS is expected
         return last_words(
             self._service.protocol,
             self._chronicle.phase,
-            self._login,
+            scene.login if isinstance(scene, Opening) else None,
             reason,
             sentence(reason, self._chronicle.ref, self._limit),
-            is_between=self._relay is not None and self._is_between_responses(self._relay),
+            is_between=isinstance(scene, Relay) and self._is_between_responses(scene),
         )
 
     def _close(self, reason: Reason) -> None:
         """Release everything; the one place that writes the line."""
+        client, backend = self._scene.client, self._scene.backend
         try:
-            for endpoint in (self._client, self._backend):
+            for endpoint in (client, backend):
                 if endpoint is not None and endpoint.error is not None:
                     self._chronicle.broken(endpoint.error)
-            self._chronicle.count_client(self._client)
-            self._client.close()
-            self._drop_backend()
+            self._chronicle.count_client(client)
+            client.close()
+            if backend is not None:
+                self._chronicle.count_backend(backend)
+                backend.close()
         finally:
-            if self._ticket is not None:
-                self._house.admission.release(self._ticket)
+            if self.ticket is not None:
+                self._house.admission.release(self.ticket)
             self._chronicle.closed(reason)
-
-    def _drop_backend(self) -> None:
-        if self._backend is not None:
-            self._chronicle.count_backend(self._backend)
-            self._backend.close()
-            self._backend = None
+            if self._keeper is not None:
+                self._keeper.forget(self)

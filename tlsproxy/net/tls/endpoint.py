@@ -8,6 +8,7 @@ import contextlib
 import socket
 import ssl
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from tlsproxy.net.endpoint import Ending, Endpoint, ending_of
@@ -101,7 +102,7 @@ class TlsEndpoint(Endpoint):
         """
         with contextlib.suppress(OSError, ValueError):  # wants the peer's close_notify, or the peer is gone
             self.tls.unwrap()
-        self._decrypt = self._read_away
+        self._decrypt = partial(_read_away, self.sock)  # not a method of ours: a cycle would wait for the collector
         self.finish_writing()
 
     def finish_writing(self) -> None:
@@ -109,8 +110,9 @@ class TlsEndpoint(Endpoint):
         self._has_finished = True
         super().finish_writing()
 
-    def _read_away(self, _limit: int, view: memoryview) -> int:
-        return socket.socket.recv_into(self.sock, view)
+
+def _read_away(sock: socket.socket, _limit: int, view: memoryview) -> int:
+    return socket.socket.recv_into(sock, view)
 
 
 def _tls_ending_of(error: OSError | ValueError) -> Ending:
