@@ -20,6 +20,8 @@ class Recorder:
         self._lines: list[Line] = []
         self._changed = threading.Condition()
 
+    has_debug = True
+
     def debug(self, event: Event, **fields: object) -> None:
         self.log(LogLevel.DEBUG, event, **fields)
 

@@ -9,6 +9,11 @@ from tlsproxy.core.kinds import LogLevel
 class Log(Protocol):
     """Takes events with their facts as fields; ``exc_info`` takes an exception."""
 
+    @property
+    def has_debug(self) -> bool:
+        """Whether ``debug`` writes anything: who would have to gather facts for it asks first."""
+        ...
+
     def debug(self, event: Event, **fields: object) -> None:
         """Tell a detail for someone who searches for a fault."""
         ...

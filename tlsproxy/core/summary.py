@@ -88,6 +88,8 @@ def readable(data: bytes | None) -> str | None:
     """Wire bytes as text for a log: UTF-8 where it is, escaped where not, controls escaped, cut to 80 characters."""
     if data is None:
         return None
-    text = data.decode("utf-8", "backslashreplace")
-    escaped = (c if c.isprintable() else ascii(c)[1:-1] for c in text[:_TEXT_LIMIT_CHARS])
+    text = data.decode("utf-8", "backslashreplace")[:_TEXT_LIMIT_CHARS]
+    if text.isprintable():
+        return text
+    escaped = (c if c.isprintable() else ascii(c)[1:-1] for c in text)
     return "".join(escaped)[:_TEXT_LIMIT_CHARS]

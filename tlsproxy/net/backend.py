@@ -58,21 +58,17 @@ class Backend:
         Raises:
             BackendError: BACKEND_DOWN or BACKEND_TIMEOUT; the detail names each address and what it said.
         """
+        now = asyncio.get_running_loop().time
+        until = now() + self.answer_timeout_s
         told: list[str] = []
-        try:
-            async with asyncio.timeout(self.answer_timeout_s) as deadline:
-                candidates = await self._resolve()
-                for number, candidate in enumerate(candidates):
-                    try:
-                        share = _share_of(deadline, len(candidates) - number)
-                        return await self._try(plane, candidate, share), candidate
-                    except (OSError, TimeoutError) as error:
-                        told.append(f"{candidate}: {_why(error)}")
-        except TimeoutError as error:
-            told.append("no answer within the deadline")
-            raise BackendError(Reason.BACKEND_TIMEOUT, "; ".join(told)) from error
-        except socket.gaierror as error:
-            raise BackendError(Reason.BACKEND_DOWN, f"{self.config.address}: {error.strerror}") from error
+        candidates = await self._resolve()
+        for number, candidate in enumerate(candidates):
+            # An equal share of what is left, so that one dead address does not use up the time of the living.
+            share_s = (until - now()) / (len(candidates) - number)
+            try:
+                return await self._try(plane, candidate, share_s), candidate
+            except (OSError, TimeoutError) as error:
+                told.append(f"{candidate}: {_why(error)}")
         is_silent = all(line.endswith(_why(TimeoutError())) for line in told)
         raise BackendError(Reason.BACKEND_TIMEOUT if is_silent else Reason.BACKEND_DOWN, "; ".join(told))
 
@@ -98,8 +94,10 @@ class Backend:
     async def _try(self, plane: Plane, candidate: Candidate, share_s: float) -> Endpoint:
         sock = socket.socket(candidate.family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
         try:
-            async with asyncio.timeout(share_s):
-                await _connect(plane, sock, candidate.address)
+            code = _connect(sock, candidate.address)
+            if code:
+                async with asyncio.timeout(share_s):
+                    await _connected(plane, sock, candidate.address, code)
             if candidate.family != socket.AF_UNIX:
                 keep_alive(sock, self._keepalive_s)
         except BaseException:
@@ -115,13 +113,22 @@ class Backend:
                 now = asyncio.get_running_loop().time
                 if now() >= self._candidates_until:
                     try:
-                        self._candidates = await self._lookup.candidates(host, port)
-                    except socket.gaierror:
+                        await self._look_up(host, port)
+                    except BackendError:
                         if not self._candidates:
                             raise
                         return self._candidates  # half a minute old: better than a failed login
                     self._candidates_until = now() + _NAME_CACHE_S
                 return self._candidates
+
+    async def _look_up(self, host: str, port: int) -> None:
+        try:
+            async with asyncio.timeout(self.answer_timeout_s):
+                self._candidates = await self._lookup.candidates(host, port)
+        except TimeoutError as error:
+            raise BackendError(Reason.BACKEND_TIMEOUT, "no answer within the deadline") from error
+        except socket.gaierror as error:
+            raise BackendError(Reason.BACKEND_DOWN, f"{self.config.address}: {error.strerror}") from error
 
     def _server_name(self) -> str | None:
         if self.config.server_name is not None:
@@ -129,22 +136,24 @@ class Backend:
         return self.config.address.host if isinstance(self.config.address, TcpAddress) else None
 
 
-async def _connect(plane: Plane, sock: socket.socket, address: SocketAddress) -> None:
+def _connect(sock: socket.socket, address: SocketAddress) -> int:
+    """Begin; 0 if it stands at once, else what errno says."""
+    code = sock.connect_ex(address)
+    # On the same machine it stands by now, and to ask costs less than to wait for a turn of the loop.
+    return sock.connect_ex(address) if code == errno.EINPROGRESS else code
+
+
+async def _connected(plane: Plane, sock: socket.socket, address: SocketAddress, code: int) -> None:
+    """Wait until it stands, or raise what it cannot for."""
     # A unix socket whose queue is full says so instead of waiting, and nothing tells when there is room (connect(2)).
-    while (code := sock.connect_ex(address)) == errno.EAGAIN:  # noqa: ASYNC110 - see above
+    while code == errno.EAGAIN:
         await asyncio.sleep(_FULL_QUEUE_S)
-    if code == errno.EINPROGRESS:
+        code = _connect(sock, address)
+    if code == errno.EALREADY:
         await ready_for(plane, sock.fileno(), WRITE)
         code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
     if code:
         raise OSError(code, os.strerror(code))
-
-
-def _share_of(deadline: asyncio.Timeout, candidates_left: int) -> float:
-    """An equal share of what is left, so that one dead address does not use up the time of the living."""
-    until = deadline.when()
-    left = until - asyncio.get_running_loop().time() if until is not None else 0.0
-    return left / candidates_left
 
 
 def _why(error: Exception) -> str:

@@ -35,7 +35,7 @@ class Logs:
         self._sink.put = self._writer.put
         self.logger: EventLog = structlog.wrap_logger(
             self._sink,
-            processors=[_with_exception, _in_order, self._sink.line],
+            processors=[self._sink.line],
             wrapper_class=EventLog,
             context_class=dict,
         ).bind()
@@ -102,6 +102,11 @@ class EventLog(structlog.BoundLoggerBase, Log):
 
     _logger: "_Sink"
 
+    @property
+    def has_debug(self) -> bool:
+        """See Log."""
+        return self._logger.threshold == _GRAVITY[LogLevel.DEBUG]
+
     def debug(self, event: Event, **fields: object) -> None:
         """Tell a detail for someone who searches for a fault."""
         self.log(LogLevel.DEBUG, event, **fields)
@@ -144,23 +149,16 @@ class _Sink:
         self.render = partial(console_line, is_coloured=os.isatty(fd)) if is_console else json_line
 
     def line(self, _logger: object, _method: str, fields: EventDict) -> bytes:
-        return self.render(fields)
+        """The last step of structlog's chain, and the only one."""
+        given = fields.pop("exc_info", None)
+        error = given if isinstance(given, BaseException) else sys.exc_info()[1] if given else None
+        if error:
+            fields["exception"] = exception_text(error)
+        return self.render({"ts": _now(), "level": fields.pop("level"), "event": fields.pop("event"), **fields})
 
     def dropped_line(self, count: int) -> bytes:
         head = {"ts": _now(), "level": LogLevel.WARNING, "event": Event.LOG_DROPPED}
         return self.render({**head, "count": count})
-
-
-def _with_exception(_logger: object, _method: str, fields: EventDict) -> EventDict:
-    given = fields.pop("exc_info", None)
-    error = given if isinstance(given, BaseException) else sys.exc_info()[1] if given else None
-    if error:
-        fields["exception"] = exception_text(error)
-    return fields
-
-
-def _in_order(_logger: object, _method: str, fields: EventDict) -> EventDict:
-    return {"ts": _now(), "level": fields.pop("level"), "event": fields.pop("event"), **fields}
 
 
 def _now() -> str:

@@ -54,7 +54,8 @@ class Chronicle:
 
     def opened(self) -> None:
         """A session begins."""
-        self._log.debug(Event.SESSION_OPENED, **self._who())
+        if self._log.has_debug:
+            self._log.debug(Event.SESSION_OPENED, **self._who())
 
     def secured(self, client: TlsEndpoint) -> None:
         """The handshake is done."""
@@ -70,15 +71,16 @@ class Chronicle:
             return
         summary.login_attempts += 1
         summary.user, summary.mechanism = seen.user, known_mechanism(seen.mechanism)
-        told = {**self._who(), "user": readable(seen.user), "mechanism": summary.mechanism}
         if isinstance(seen, LoggedIn):
             summary.login = LoginResult.OK
-            self._log.debug(Event.LOGIN_SUCCEEDED, **told)
+            if self._log.has_debug:
+                self._log.debug(Event.LOGIN_SUCCEEDED, **self._who(), **self._whose())
             return
         summary.login = LoginResult.FAILED
         self._log.warning(
             Event.LOGIN_FAILED,
-            **told,
+            **self._who(),
+            **self._whose(),
             credential=seen.is_credential,
             attempt=summary.login_attempts,
             tls_version=summary.tls_version,
@@ -112,6 +114,9 @@ class Chronicle:
         self.enter(self.phase)
         outcome = Outcome(phase=self.phase, reason=reason)
         self._log.log(outcome.level, Event.SESSION_CLOSED, **self.summary.as_fields(outcome))
+
+    def _whose(self) -> dict[str, str | None]:
+        return {"user": readable(self.summary.user), "mechanism": self.summary.mechanism}
 
     def _who(self) -> dict[str, str | int]:
         summary = self.summary

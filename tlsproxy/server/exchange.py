@@ -20,7 +20,7 @@ from tlsproxy.protocols.base import (
     ToClient,
 )
 from tlsproxy.server.chronicle import Observation
-from tlsproxy.server.ending import SessionEndedError
+from tlsproxy.server.ending import Deadline, SessionEndedError
 
 # A client that closed its side gets the answer to what it said before, if it comes soon.
 _PATIENCE_S: Final = 5.0
@@ -31,16 +31,17 @@ class Exchange:
 
     __slots__ = (
         "_answer_limit_s",
-        "_answer_timer",
         "_backend",
-        "_changed",
         "_client",
+        "_deadline",
         "_hangup",
         "_is_asked",
+        "_is_greeting_awaited",
         "_is_logged_in",
         "_login",
         "_observe",
         "_patience",
+        "_waiting",
         "asked",
         "tail",
     )
@@ -54,8 +55,10 @@ class Exchange:
         self._login = login
         self._observe = observe
         self._answer_limit_s = answer_limit_s
-        self._answer_timer: asyncio.TimerHandle | None = None
-        self._changed = asyncio.Event()
+        self._deadline = Deadline(self._is_late)
+        """By when the backend must have greeted or answered."""
+        self._is_greeting_awaited = False
+        self._waiting: asyncio.Future[None] | None = None
         self._hangup: Reason | None = None
         self._is_logged_in = False
         self._patience: asyncio.TimerHandle | None = None
@@ -74,6 +77,8 @@ class Exchange:
     def attach(self, backend: Endpoint, greeting: bytes) -> None:
         """Go on with this backend; ``greeting`` is what was already heard from it."""
         self._backend = backend
+        self._is_greeting_awaited = True
+        self._answer_by_the_limit()
         backend.sink = self._from_backend
         backend.on_end = self._ended
         backend.on_drained = self._resume
@@ -84,6 +89,7 @@ class Exchange:
     def detach(self) -> None:
         """The backend is given up; nothing more of it is heard."""
         self._backend = None
+        self._deadline.lift()
 
     async def greeted(self) -> None:
         """Wait for the backend's greeting.
@@ -93,15 +99,13 @@ class Exchange:
             SessionEndedError: Its greeting ends the session.
             PeerLostError: The client left.
         """
-        try:
-            async with asyncio.timeout(self._answer_limit_s):
-                while not self._login.is_greeted:
-                    self._raise_if_over(is_patient=self._is_asked)
-                    if self._backend is None or self._backend.ending is not None:
-                        raise BackendError(Reason.BACKEND_DOWN, "closed before its greeting")
-                    await self._change()
-        except TimeoutError as error:
-            raise BackendError(Reason.BACKEND_TIMEOUT, "no greeting within the deadline") from error
+        while not self._login.is_greeted:
+            self._raise_if_over(is_patient=self._is_asked)
+            if self._backend is None or self._backend.ending is not None:
+                raise BackendError(Reason.BACKEND_DOWN, "closed before its greeting")
+            if not self._deadline.is_set:
+                raise BackendError(Reason.BACKEND_TIMEOUT, "no greeting within the deadline")
+            await self._change()
         self._is_asked = False
 
     async def finished(self) -> bool:
@@ -140,15 +144,10 @@ class Exchange:
 
     def close(self) -> None:
         """Stop the clocks."""
-        self._stop_answer_timer()
+        self._deadline.close()
         if self._patience is not None:
             self._patience.cancel()
             self._patience = None
-
-    def _stop_answer_timer(self) -> None:
-        if self._answer_timer is not None:
-            self._answer_timer.cancel()
-            self._answer_timer = None
 
     def _raise_if_over(self, *, is_patient: bool) -> None:
         if self._hangup is not None:
@@ -161,8 +160,13 @@ class Exchange:
             raise SessionEndedError(Reason.INTERNAL_ERROR)
 
     async def _change(self) -> None:
-        self._changed.clear()
-        await self._changed.wait()
+        self._waiting = asyncio.get_running_loop().create_future()
+        await self._waiting
+
+    def _wake(self) -> None:
+        """Something happened that whoever waits has to judge."""
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_result(None)
 
     def _from_client(self, size: int) -> bool:
         was_wanted = self._login.wants_client
@@ -204,13 +208,20 @@ class Exchange:
                 self._backend.pause()
         else:
             self._resume()
-        is_waiting = self._login.is_greeted and not self._login.wants_client and not is_over
-        if is_waiting and self._answer_timer is None:
-            loop = asyncio.get_running_loop()
-            self._answer_timer = loop.call_later(self._answer_limit_s, self._answer_is_late)
-        elif not is_waiting:
-            self._stop_answer_timer()
-        self._changed.set()
+        has_greeted = self._is_greeting_awaited and self._login.is_greeted
+        if has_greeted or not self._is_greeting_awaited:
+            self._is_greeting_awaited = False
+            is_waiting = not is_over and self._login.is_greeted and not self._login.wants_client
+            if has_greeted or not is_waiting:
+                self._deadline.lift()
+            if is_waiting and not self._deadline.is_set:
+                self._answer_by_the_limit()
+        # Of a session's steps its task has to see two or three; to wake it for each would cost a turn of the loop.
+        if has_greeted or is_over or self._client.ending is not None:
+            self._wake()
+
+    def _answer_by_the_limit(self) -> None:
+        self._deadline.move(asyncio.get_running_loop().time() + self._answer_limit_s, Reason.BACKEND_TIMEOUT)
 
     def _resume(self) -> None:
         """Read whoever is wanted, but nobody whose words the other side is not taking."""
@@ -223,20 +234,20 @@ class Exchange:
         if self._login.wants_client and not self._backend.has_unsent:
             self._client.resume()
 
-    def _answer_is_late(self) -> None:
-        self._answer_timer = None
-        self._hangup = Reason.BACKEND_TIMEOUT
-        self._changed.set()
+    def _is_late(self, reason: Reason) -> None:
+        if not self._is_greeting_awaited:
+            self._hangup = reason
+        self._wake()
 
     def _client_ended(self, ending: Ending) -> None:
         if ending is Ending.CLOSED:
             loop = asyncio.get_running_loop()
             self._patience = loop.call_later(_PATIENCE_S, self._lose_patience)
-        self._changed.set()
+        self._wake()
 
     def _lose_patience(self) -> None:
         self._patience = None
-        self._changed.set()
+        self._wake()
 
     def _ended(self, _ending: Ending) -> None:
-        self._changed.set()
+        self._wake()

@@ -90,10 +90,12 @@ async def peek_hello(plane: Plane, sock: socket.socket) -> ClientHello | None:
 
 
 async def _peek(plane: Plane, sock: socket.socket, needed: int) -> bytes:
-    await ready_for(plane, sock.fileno(), READ)
+    if needed > 1:  # what is there is known already
+        await ready_for(plane, sock.fileno(), READ)
     try:
         data = sock.recv(_PEEK_BYTES, socket.MSG_PEEK)
-    except BlockingIOError:  # a descriptor's number was given anew within one batch of events
+    except BlockingIOError:  # nothing yet; or a descriptor's number was given anew within one batch of events
+        await ready_for(plane, sock.fileno(), READ)
         return await _peek(plane, sock, needed)
     if not data:
         raise PeerLostError(Ending.CLOSED)
