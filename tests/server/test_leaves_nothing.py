@@ -24,11 +24,16 @@ OURS: Final = (Session, Opening, Exchange, Relay, Endpoint, Summary)
 
 
 @pytest.fixture(autouse=True)
-def no_collector() -> Iterator[None]:
+def before() -> Iterator[list[Any]]:
+    """What other tests of this process hold; no collector from here on."""
     gc.collect()
     gc.disable()
-    yield
+    yield ours()
     gc.enable()
+
+
+def ours() -> list[Any]:
+    return [each for each in gc.get_objects() if isinstance(each, OURS)]
 
 
 class Scene:
@@ -126,12 +131,12 @@ LIFE += (is_evicted, is_late)
 
 @pytest.mark.parametrize("life", LIFE)
 def test_over_tls(
-    make_proxy: ProxyMaker, backend: ScriptedBackend, call: Caller, life: Callable[[Scene], None]
+    make_proxy: ProxyMaker, backend: ScriptedBackend, call: Caller, life: Callable[[Scene], None], before: list[Any]
 ) -> None:
     limits = {"login": 0.3, "login_stressed": 0.3} if life is is_late else {"backend_hold": 0.1}
     proxy = make_proxy(timeouts=limits)
     life(Scene(proxy, backend, call(proxy, "imaps", ssl.TLSVersion.TLSv1_3)))
-    assert_gone(proxy)
+    assert_gone(proxy, before)
 
 
 @pytest.mark.parametrize("life", [closes_at_once, closes_its_side])
@@ -142,29 +147,31 @@ def test_before_tls(
     closing: Closing,
     life: Callable[[Scene], None],
     listener: str,
+    before: list[Any],
 ) -> None:
     proxy = make_proxy()
     life(Scene(proxy, backend, closing(dial(proxy.ports[listener]))))
-    assert_gone(proxy)
+    assert_gone(proxy, before)
 
 
-def test_without_a_backend(make_proxy: ProxyMaker, backend: ScriptedBackend, call: Caller) -> None:
+def test_without_a_backend(make_proxy: ProxyMaker, backend: ScriptedBackend, call: Caller, before: list[Any]) -> None:
     backend.close()
     proxy = make_proxy(timeouts={"backend_hold": 0.0})
     client = call(proxy, "imaps")
     client.rest()
     client.close()
-    assert_gone(proxy)
+    assert_gone(proxy, before)
 
 
-def assert_gone(proxy: RunningProxy) -> None:
+def assert_gone(proxy: RunningProxy, before: list[Any]) -> None:
     proxy.log.closed()
     proxy.idle()
-    assert proxy.wait_for(left_after_a_while()) == []
+    proxy.wait_for(turns())
+    known = {id(each) for each in before}
+    assert [type(each) for each in ours() if id(each) not in known] == []
 
 
-async def left_after_a_while() -> list[Any]:
-    """What is left when the last task has ended too."""
+async def turns() -> None:
+    """Until the last task has ended too."""
     for _ in range(3):
         await asyncio.sleep(0)
-    return [type(each) for each in gc.get_objects() if isinstance(each, OURS)]

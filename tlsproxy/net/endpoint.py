@@ -87,6 +87,8 @@ class Endpoint:
 
     def ready(self, events: int) -> bool:
         """See Watcher."""
+        if events == READ and self._events & READ:  # what happens nearly always
+            return self._read()
         is_quiet = not events & WRITE
         if not is_quiet:
             self._flush()
@@ -122,8 +124,9 @@ class Endpoint:
         if self._unsent:
             self._unsent += data
             return False
-        self._unsent = self._send(data)
-        if self._unsent:
+        left = self._send(data)
+        if left:
+            self._unsent = left
             self.watch(self._events | WRITE)
             return False
         return self.ending is None or self.ending is Ending.CLOSED

@@ -15,6 +15,7 @@ from rig.planes import Listener, on_both_planes, until
 
 from tlsproxy.net.endpoint import Ending
 from tlsproxy.net.plane import READ, WRITE, Plane
+from tlsproxy.net.tls import endpoint as endpoint_room
 from tlsproxy.net.tls.handshake import accept_tls, facts
 
 RECORD: Final = 16384
@@ -124,3 +125,62 @@ PIPES: Final[dict[str, Any]] = {
 async def until_read(pipe: int) -> None:
     """The client takes a command only at the beginning of what it reads."""
     await until(lambda: fcntl.ioctl(pipe, termios.FIONREAD, b"\0" * 4) == b"\0" * 4)
+
+
+class Bare:
+    """An SSLSocket of a Python that keeps nothing inside: the public methods alone."""
+
+    def __init__(self, sock: ssl.SSLSocket) -> None:
+        self.read, self.write = sock.read, sock.write
+
+
+@pytest.mark.parametrize("is_bare", [True, False])
+@on_both_planes
+async def test_with_and_without_the_object_inside(
+    plane: Plane,
+    shake_hands: Any,
+    tls_version: ssl.TLSVersion,
+    monkeypatch: pytest.MonkeyPatch,
+    is_bare: bool,  # noqa: FBT001 - a parameter of the test
+) -> None:
+    endpoint, client = await shake_hands(plane, tls_version)
+    if is_bare:
+        endpoint._decrypt, endpoint._encrypt = endpoint_room._methods_of(Bare(endpoint.tls))  # type: ignore[arg-type] # all of one that is used
+        assert endpoint._decrypt == endpoint.tls.read
+    listener = Listener(endpoint)
+    endpoint.resume()
+    client.send(b"ping")
+    await listener.hears(b"ping")
+    assert endpoint.push(b"pong")
+    assert await asyncio.to_thread(client.take, 4) == b"pong"
+
+    client.close()
+    await listener.until(lambda: bool(listener.endings))
+    assert listener.endings == [Ending.CLOSED]
+    endpoint.close()
+
+
+@on_both_planes
+async def test_nothing_is_read_or_written_after_the_close(plane: Plane, shake_hands: Any) -> None:
+    """The number of the descriptor may be another connection's by now."""
+    endpoint, _ = await shake_hands(plane, ONLY_TLS13)
+    endpoint.close()
+    with pytest.raises(ValueError, match="nothing more"):
+        endpoint._decrypt(1, plane.buffer)
+    endpoint.push(b"late")
+    assert endpoint.bytes_out == 0
+    assert not endpoint.has_unsent
+
+
+@on_both_planes
+async def test_end_of_file_in_the_middle_of_much(plane: Plane, shake_hands: Any) -> None:
+    endpoint, _ = await shake_hands(plane, ONLY_TLS13)
+    heard: list[int] = []
+    endpoint.sink = lambda size: bool(heard.append(size))
+    endpoint._decrypt = Answers(RECORD, 7, RECORD, ssl.SSLEOFError(8, "eof"))
+    endpoint._read()
+    assert endpoint.ending is None
+    endpoint._read()
+    assert heard == [RECORD + 7, RECORD]
+    assert endpoint.ending is Ending.CLOSED
+    endpoint.close()

@@ -9,7 +9,7 @@ import socket
 import ssl
 from collections.abc import Callable
 from functools import partial
-from typing import Final
+from typing import Any, Final, NoReturn
 
 from tlsproxy.net.endpoint import Ending, Endpoint, ending_of
 from tlsproxy.net.plane import READ, WRITE, Plane
@@ -28,9 +28,7 @@ class TlsEndpoint(Endpoint):
         super().__init__(plane, sock)
         self.tls = sock
         self._has_finished = False
-        # typeshed forgets that with a buffer the result is a count
-        self._decrypt: Callable[[int, memoryview], int] = sock.read  # type: ignore[assignment] # see above
-        self._encrypt = sock.write
+        self._decrypt, self._encrypt = _methods_of(sock)
 
     def _read(self) -> bool:
         size = 0
@@ -43,22 +41,27 @@ class TlsEndpoint(Endpoint):
             if not size:
                 return True
             got = size
-        except ssl.SSLWantWriteError:
+        except ssl.SSLEOFError:
+            got = 0
+        except (OSError, ValueError) as error:  # ValueError: both close_notify are exchanged
+            if not isinstance(error, ssl.SSLWantWriteError):
+                return self._broke_off(error, size)
             # A KeyUpdate's answer found the socket full (RFC 8446 §4.6.3): read again when it can be sent.
             self.watch(self._events & ~READ | WRITE)
             self._stalled = READ
             got = -1
-        except (OSError, ValueError) as error:  # ValueError: both close_notify are exchanged
-            if size:  # what came before it; OpenSSL tells the error only once
-                self.bytes_in += size
-                self.sink(size)
-            return self.end(_tls_ending_of(error))
         is_quiet = True
         if size:
             self.bytes_in += size
             is_quiet = self.sink(size)
         # A close_notify may stand alone, without a FIN that would wake us again.
         return is_quiet if got else self.end(self._closed_or_reset())
+
+    def _broke_off(self, error: OSError | ValueError, size: int) -> bool:
+        if size:  # what came before it; OpenSSL tells the error only once
+            self.bytes_in += size
+            self.sink(size)
+        return self.end(_tls_ending_of(error))
 
     def _closed_or_reset(self) -> Ending:
         """Python's ssl tells a reset as an end of file; a socket that was reset has no peer any more."""
@@ -102,13 +105,34 @@ class TlsEndpoint(Endpoint):
         """
         with contextlib.suppress(OSError, ValueError):  # wants the peer's close_notify, or the peer is gone
             self.tls.unwrap()
-        self._decrypt = partial(_read_away, self.sock)  # not a method of ours: a cycle would wait for the collector
+        # Not a method of ours: a cycle would wait for the garbage collector.
+        self._decrypt, self._encrypt = partial(_read_away, self.sock), _refuse
         self.finish_writing()
 
     def finish_writing(self) -> None:
         """Close our side with a FIN; the peer may still talk."""
         self._has_finished = True
         super().finish_writing()
+
+    def close(self) -> None:
+        """Close at once; OpenSSL's own methods must not be called on a number that may be given anew."""
+        self._decrypt = self._encrypt = _refuse
+        super().close()
+
+
+def _methods_of(sock: ssl.SSLSocket) -> tuple[Callable[[int, memoryview], int], Callable[[memoryview | bytes], int]]:
+    """Read and write of the object inside: the public methods only call them, at 2 µs a round trip.
+
+    The inner ones tell an end of file without close_notify as an error.
+    """
+    inner: Any = getattr(sock, "_sslobj", None)  # undocumented: any other Python may have none
+    if inner is None:
+        inner = sock
+    return inner.read, inner.write
+
+
+def _refuse(*_: object) -> NoReturn:
+    raise ValueError("nothing more is read or written here")
 
 
 def _read_away(sock: socket.socket, _limit: int, view: memoryview) -> int:
