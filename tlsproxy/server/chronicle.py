@@ -1,6 +1,7 @@
 """What is written down of one connection: its summary as it grows, and every line of the log that speaks of it."""
 
 import secrets
+import sys
 from collections.abc import Callable
 from typing import Final
 
@@ -60,7 +61,7 @@ class Chronicle:
     def secured(self, client: TlsEndpoint) -> None:
         """The handshake is done."""
         agreed, summary = facts(client), self.summary
-        summary.tls_version, summary.tls_cipher = agreed.version, agreed.cipher
+        summary.tls_version, summary.tls_cipher = _shared(agreed.version), _shared(agreed.cipher)
         summary.tls_alpn, summary.tls_resumed = agreed.alpn, agreed.is_resumed
 
     def observe(self, seen: Observation) -> None:
@@ -85,6 +86,10 @@ class Chronicle:
             attempt=summary.login_attempts,
             tls_version=summary.tls_version,
         )
+
+    def reached(self, address: str, source_port: int | None) -> None:
+        """The backend is there."""
+        self.summary.backend_address, self.summary.source_port = _shared(address), source_port
 
     def exposed(self, seen: PasswordExposed) -> None:
         """A password came in clear."""
@@ -127,3 +132,8 @@ class Chronicle:
             "client_ip": str(summary.client.ip),
             "client_port": summary.client.port,
         }
+
+
+def _shared(text: str | None) -> str | None:
+    """One string for all sessions that hold the same for hours."""
+    return sys.intern(text) if text is not None else None

@@ -192,10 +192,10 @@ class Opening:
             await exchange.pause(service.backend_retry_s)
 
     async def _reach_backend(self, exchange: Exchange) -> Endpoint:
-        way, summary = self._service.way, self._chronicle.summary
-        arrival = await way.connect(self._house.plane, summary.client.key, self._service.protocol.make_upgrade())
+        client, upgrade = self._chronicle.summary.client, self._service.protocol.make_upgrade()
+        arrival = await self._service.way.connect(self._house.plane, client.key, upgrade)
         self.backend = arrival.endpoint
-        summary.backend_address, summary.source_port = arrival.address, arrival.source_port
+        self._chronicle.reached(arrival.address, arrival.source_port)
         exchange.attach(arrival.endpoint, arrival.greeting)
         await exchange.greeted()
         return arrival.endpoint
