@@ -16,14 +16,14 @@ from tlsproxy.core.errors import ConfigError, Mistake
 # Some 10 MB: minutes of a busy server, and yet bounded when nobody reads.
 _LINES_LIMIT: Final = 10_000
 # Waking the thread for each line costs the event loop four times what the line does: they fight for the interpreter.
-_PACE_S: Final = 0.05
+_PACE_S: Final = 0.01
 _FILE_MODE: Final = 0o640  # the administrator's group may read; names and addresses are nobody else's business
 _STDOUT: Final = 1
 _PIPE_BUF_BYTES: Final = select.PIPE_BUF  # what a pipe takes whole or not at all (pipe(7))
 
 
 class LineWriter:
-    """Takes lines at once and writes them when it can, within 50 ms; never blocks its caller.
+    """Takes lines at once and writes them when it can, within 10 ms; never blocks its caller.
 
     At most 10,000 lines are kept, those under way included. What comes on top, or cannot be written, is counted, and
     the count is written as a line of its own as soon as there is room.
