@@ -72,8 +72,10 @@ def run(
     pop3: Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Quick form: the old POP3 server.")] = None,
     cert: Annotated[Path | None, typer.Option(metavar="FILE", help="Quick form: certificate chain, PEM.")] = None,
     key: Annotated[Path | None, typer.Option(metavar="FILE", help="Quick form: its private key, PEM.")] = None,
+    *,
+    rehearse: Annotated[str | None, typer.Option(hidden=True)] = None,
 ) -> None:
-    """Serve until SIGTERM (says goodbye) or SIGINT (at once); SIGHUP reloads.
+    """Serve until SIGTERM (says goodbye) or SIGINT (at once); SIGHUP reloads, SIGUSR2 upgrades.
 
     With a file (-c), or in the quick form on the well-known ports:
 
@@ -81,10 +83,23 @@ def run(
     """
     if not any((imap, pop3, cert, key)):
         path = _config_path(config)
-        _serve(str(path), lambda: load_config(path, os.environ))
+        _serve(str(path), lambda: load_config(path, os.environ), rehearse)
     if config:
         raise typer.BadParameter("a file and the quick form exclude each other", param_hint="--config")
-    _serve("the options", lambda: quick_config(imap, pop3, cert, key, os.environ))
+    _serve("the options", lambda: quick_config(imap, pop3, cert, key, os.environ), rehearse)
+
+
+@app.command(hidden=True)
+def worker(line: Annotated[int, typer.Argument(help="Descriptor of the line to the supervisor.")]) -> None:
+    """Serve connections; `tlsproxy run` starts as many of these as are configured."""
+    from tlsproxy.operate.logs import Logs  # noqa: PLC0415 - the other commands need no event loop
+    from tlsproxy.process.worker import workplace  # noqa: PLC0415 - same
+
+    try:
+        raise typer.Exit(workplace.work(line, Logs.start))
+    except TlsProxyError as error:
+        typer.echo(f"tlsproxy worker: {error}", err=True)
+        raise typer.Exit(EXIT_FAILED) from None
 
 
 @app.command(epilog=_EXIT_CODES)
@@ -137,13 +152,14 @@ def demo(
     raise typer.Exit(walk.run(once=once))
 
 
-def _serve(where: str, source: Callable[[], Config]) -> NoReturn:
-    """Run to the end; what keeps tlsproxy from starting is told on standard error."""
+def _serve(where: str, source: Callable[[], Config], form: str | None) -> NoReturn:
+    """Run to the end, or only rehearse; what keeps tlsproxy from starting is told on standard error."""
     from tlsproxy.operate.logs import Logs  # noqa: PLC0415 - the other commands need no event loop
     from tlsproxy.process import supervisor  # noqa: PLC0415 - same
+    from tlsproxy.process.rehearsal import rehearse  # noqa: PLC0415 - same
 
     try:
-        raise typer.Exit(supervisor.run(source, Logs.start))
+        raise typer.Exit(rehearse(source, Logs.start, form) if form else supervisor.run(source, Logs.start))
     except ConfigError as error:
         _tell(where, error)
         raise typer.Exit(EXIT_FAILED if isinstance(error, UnavailableError) else EXIT_USAGE) from None

@@ -4,6 +4,7 @@ from dataclasses import replace
 from ipaddress import ip_network
 
 import pytest
+from rig.admission import admit
 
 from tlsproxy.admission.base import Admission, Admitted, Caps, Refused, Ticket
 from tlsproxy.admission.table import AdmissionTable
@@ -26,13 +27,13 @@ BERT = peer_from("198.51.100.7", 49153)
 
 
 def enter(table: Admission, peer: Peer = ANNA, owner: int = 1, now: float = NOW) -> Ticket:
-    verdict = table.admit(peer, owner, now)
+    verdict = admit(table, peer, owner, now)
     assert isinstance(verdict, Admitted), verdict
     return verdict.ticket
 
 
 def refusal(table: Admission, peer: Peer = ANNA, now: float = NOW) -> Refused:
-    verdict = table.admit(peer, 1, now)
+    verdict = admit(table, peer, 1, now)
     assert isinstance(verdict, Refused), verdict
     return verdict
 
@@ -67,7 +68,7 @@ def test_ticket_ids_are_never_used_twice() -> None:
 @pytest.mark.parametrize("limit", [0, 1, 7])
 def test_burst_of_ten_times_the_cap_gives_exactly_the_cap(cap: str, reason: Reason, limit: int) -> None:
     table = AdmissionTable(replace(OPEN, **{cap: limit}))
-    verdicts = [table.admit(ANNA, 1, NOW) for _ in range(10 * max(limit, 1))]
+    verdicts = [admit(table, ANNA, 1, NOW) for _ in range(10 * max(limit, 1))]
     tickets = [v.ticket for v in verdicts if isinstance(v, Admitted)]
     refused = [v for v in verdicts if isinstance(v, Refused)]
     assert len(tickets) == limit
@@ -75,7 +76,7 @@ def test_burst_of_ten_times_the_cap_gives_exactly_the_cap(cap: str, reason: Reas
     for ticket in tickets:
         table.release(ticket)
     assert_empty(table)
-    assert len([v for v in (table.admit(ANNA, 1, NOW) for _ in range(limit + 3)) if isinstance(v, Admitted)]) == limit
+    assert len([v for v in (admit(table, ANNA, 1, NOW) for _ in range(limit + 3)) if isinstance(v, Admitted)]) == limit
 
 
 def test_total_holds_for_all_addresses_together() -> None:
@@ -149,7 +150,7 @@ def test_rate_is_said_for_a_person() -> None:
     table.release(enter(table))
     refused = refusal(table)
     assert (refused.reason, refused.limit) == (Reason.RATE_EXCEEDED, "120 per 60 s")
-    assert not table.may_tell(refused, ANNA, NOW)
+    assert not table.may_tell(refused, ANNA.client, NOW)
     enter(table, BERT)
     enter(table, now=NOW + 0.5)
     refusal(table, now=NOW + 0.5)
@@ -184,11 +185,11 @@ def test_order_of_judgement() -> None:
 def test_full_unauthenticated_budget_costs_the_oldest() -> None:
     table = AdmissionTable(replace(OPEN, unauthenticated=2))
     first, second = enter(table), enter(table, BERT)
-    third = table.admit(BERT, 1, NOW)
+    third = admit(table, BERT, 1, NOW)
     assert isinstance(third, Admitted)
     assert third.evicted == first
     assert (table.total_count, table.unauthenticated_count, table.count(ANNA)) == (3, 2, 1)
-    fourth = table.admit(BERT, 1, NOW)
+    fourth = admit(table, BERT, 1, NOW)
     assert isinstance(fourth, Admitted)
     assert fourth.evicted == second
     table.authenticated(first)
@@ -204,7 +205,7 @@ def test_who_logged_in_or_left_is_not_evicted() -> None:
     third = enter(table)
     table.release(second)
     enter(table)
-    verdict = table.admit(BERT, 1, NOW)
+    verdict = admit(table, BERT, 1, NOW)
     assert isinstance(verdict, Admitted)
     assert verdict.evicted == third
 
@@ -227,7 +228,7 @@ def test_unauthenticated_cap_of_zero_acts_as_one() -> None:
     table = AdmissionTable(replace(OPEN, unauthenticated=0))
     first = enter(table)
     assert first.is_stressed
-    verdict = table.admit(BERT, 1, NOW)
+    verdict = admit(table, BERT, 1, NOW)
     assert isinstance(verdict, Admitted)
     assert verdict.evicted == first
 
@@ -243,7 +244,7 @@ def test_exempt_skips_everything_but_the_total() -> None:
     table = AdmissionTable(replace(OPEN, total=6, allow=allow, **tight))
     waiting = enter(table, BERT)
     for peer in (ANNA, ANNA, peer_from("::ffff:192.0.2.9", 1), peer_from("2001:db8::1", 1), ANNA):
-        verdict = table.admit(peer, 1, NOW)
+        verdict = admit(table, peer, 1, NOW)
         assert isinstance(verdict, Admitted)
         assert verdict.evicted is None
         assert (verdict.ticket.is_exempt, verdict.ticket.is_stressed) == (True, False)
@@ -258,8 +259,8 @@ def test_exempt_skips_everything_but_the_total() -> None:
 def test_a_full_address_is_told_within_the_budget() -> None:
     table = AdmissionTable(replace(OPEN, per_address=0))
     refused = refusal(table)
-    assert [table.may_tell(refused, ANNA, NOW) for _ in range(3)] == [True, False, False]
-    assert table.may_tell(refused, ANNA, NOW + 10)
+    assert [table.may_tell(refused, ANNA.client, NOW) for _ in range(3)] == [True, False, False]
+    assert table.may_tell(refused, ANNA.client, NOW + 10)
 
 
 def test_change_keeps_who_is_here() -> None:
@@ -294,3 +295,87 @@ def test_rate_memory_is_bounded() -> None:
     assert table._rates is not None
     assert len(table._rates) == 65_536
     assert_empty(table)
+
+
+def test_held_is_a_view_by_owner() -> None:
+    table = AdmissionTable(OPEN)
+    assert dict(table.held(1)) == {}
+    first, second, other = enter(table, owner=1), enter(table, owner=1), enter(table, owner=2)
+    view = table.held(1)
+    assert dict(view) == {first.id: first, second.id: second}
+    table.release(first)
+    assert list(view) == [second.id]
+    assert list(table.held(2).values()) == [other]
+
+
+def test_who_has_logged_in() -> None:
+    table = AdmissionTable(replace(OPEN, allow=(ip_network("198.51.100.0/24"),)))
+    ticket, exempt = enter(table, ANNA), enter(table, BERT)
+    assert not table.is_authenticated(ticket)
+    assert table.is_authenticated(exempt)
+    table.authenticated(ticket)
+    assert table.is_authenticated(ticket)
+
+
+def test_handed_over() -> None:
+    """Nothing is counted twice, the old ticket is worth nothing, and its place among the waiting is kept."""
+    table = AdmissionTable(replace(OPEN, unauthenticated=2))
+    first, second = enter(table, owner=1), enter(table, owner=1)
+    moved = table.hand_over(first, 2)
+    assert moved == replace(first, owner=2)
+    assert (table.total_count, table.count(ANNA), table.unauthenticated_count) == (2, 2, 2)
+    table.release(first)
+    assert table.total_count == 2
+    verdict = admit(table, BERT, 1, NOW)
+    assert isinstance(verdict, Admitted)
+    assert verdict.evicted == moved, "the oldest is still the first to go"
+    assert table.hand_over(second, 2) == replace(second, owner=2)
+    assert list(table.held(1).values()) == [verdict.ticket]
+    assert table.release_owner(2) == 2
+    table.release(verdict.ticket)
+    assert_empty(table)
+
+
+def test_handed_over_after_login() -> None:
+    table = AdmissionTable(OPEN)
+    ticket = enter(table, owner=1)
+    table.authenticated(ticket)
+    moved = table.hand_over(ticket, 2)
+    assert (table.is_authenticated(moved), table.unauthenticated_count) == (True, 0)
+    assert table.held(1) == {}
+    table.release(moved)
+    assert_empty(table)
+
+
+@pytest.mark.parametrize("others", [0, 1])
+def test_what_was_released_is_not_handed_over(others: int) -> None:
+    table = AdmissionTable(OPEN)
+    ticket = enter(table)
+    for _ in range(others):
+        enter(table)
+    table.release(ticket)
+    with pytest.raises(KeyError):
+        table.hand_over(ticket, 2)
+    assert table.total_count == others
+
+
+def test_successor_goes_on_where_this_one_stopped() -> None:
+    caps = replace(OPEN, unauthenticated=3, allow=(ip_network("198.51.100.0/24"),))
+    table = AdmissionTable(caps)
+    tickets = [enter(table, peer, owner) for peer, owner in ((ANNA, 2), (BERT, 1), (ANNA, 1), (ANNA, 2))]
+    table.authenticated(tickets[0])
+    state = table.state()
+    assert list(state.tickets) == tickets
+    assert set(state.unauthenticated) == {tickets[2].id, tickets[3].id}
+    after = AdmissionTable(caps)
+    after.resume(state)
+    assert after.state() == state
+    for peer in (ANNA, BERT):
+        assert after.count(peer) == table.count(peer)
+    assert (after.total_count, after.unauthenticated_count) == (4, 2)
+    assert [dict(after.held(owner)) for owner in (1, 2)] == [dict(table.held(owner)) for owner in (1, 2)]
+    fresh = enter(after, ANNA)
+    assert fresh.id == tickets[-1].id + 1
+    verdict = admit(after, ANNA, 1, NOW)
+    assert isinstance(verdict, Admitted)
+    assert verdict.evicted == tickets[2]

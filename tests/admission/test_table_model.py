@@ -6,6 +6,7 @@ from ipaddress import ip_network
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, precondition, rule
+from rig.admission import admit
 
 from tlsproxy.admission.base import Admitted, Caps, Refused, Ticket
 from tlsproxy.admission.table import AdmissionTable
@@ -114,7 +115,7 @@ class TableMachine(RuleBasedStateMachine):
     @rule(target=tickets, peer=st.sampled_from(PEERS), owner=st.integers(1, 2))
     def admit(self, peer: Peer, owner: int) -> Ticket | None:
         expected = self.model.refusal(peer, self.now)
-        verdict = self.table.admit(peer, owner, self.now / 4)
+        verdict = admit(self.table, peer, owner, self.now / 4)
         if isinstance(verdict, Refused):
             assert verdict.reason is expected
             return None
@@ -140,13 +141,30 @@ class TableMachine(RuleBasedStateMachine):
         if ticket:
             self.table.authenticated(ticket)
             for live in self.model.live:
-                live.is_unauthenticated &= live.ticket is not ticket
+                live.is_unauthenticated &= live.ticket.id != ticket.id  # whoever holds it by now
 
     @rule(ticket=tickets)
     def release(self, ticket: Ticket | None) -> None:
         if ticket:
             self.table.release(ticket)
-            self.model.live = [live for live in self.model.live if live.ticket is not ticket]
+            self.model.live = [live for live in self.model.live if live.ticket != ticket]
+
+    @rule(target=tickets, ticket=tickets, owner=st.integers(1, 2))
+    def hand_over(self, ticket: Ticket | None, owner: int) -> Ticket | None:
+        found = [live for live in self.model.live if live.ticket == ticket]
+        if not found or ticket is None:
+            return None
+        found[0].ticket = moved = self.table.hand_over(ticket, owner)
+        assert moved == replace(ticket, owner=owner)
+        return moved
+
+    @rule()
+    def upgrade(self) -> None:
+        """Another table takes over; the rates begin anew."""
+        state = self.table.state()
+        self.table = AdmissionTable(self.model.caps)
+        self.table.resume(state)
+        self.model.tokens.clear()
 
     @precondition(lambda self: self.model.live)
     @rule(owner=st.integers(1, 2))
@@ -162,6 +180,11 @@ class TableMachine(RuleBasedStateMachine):
         for peer in PEERS:
             assert self.table.count(peer) == sum(live.ticket.peer.key == peer.key for live in self.model.live)
         assert set(self.table._by_address) == {live.ticket.peer.key for live in self.model.live}
+        for owner in (1, 2):
+            mine = {live.ticket.id: live.ticket for live in self.model.live if live.ticket.owner == owner}
+            assert self.table.held(owner) == mine
+        for live in self.model.live:
+            assert self.table.is_authenticated(live.ticket) is not live.is_unauthenticated
         assert set(self.table._held) == {live.ticket.owner for live in self.model.live}
 
 

@@ -29,7 +29,7 @@ def test_an_empty_file_is_told_what_to_write(told: Told) -> None:
 def test_many_at_once_in_the_order_of_the_file(told: Told) -> None:
     text = """
 [server]
-workers = 4
+workers = 0
 loop = "asyncio"
 [log]
 level = "warn"
@@ -58,7 +58,7 @@ certificates = []
 profile = "strong"
 """
     assert told(text) == [
-        'server.workers = 4: more than one worker is not available yet; write 1 or "auto"',
+        'server.workers = 0: write "auto", or a number from 1 to 256',
         'server.loop = "asyncio": write "auto", "selector" or "uvloop"',
         'log.level = "warn": did you mean "warning"? It is "debug", "info", "warning" or "error"',
         'limits.per_adress = 10: unknown key; did you mean "per_address"?',
@@ -123,7 +123,10 @@ profile = "strong"
         ),
         # Unknown keys.
         ("listeners = 1\n" + TLS + IMAP, 'listeners = 1: unknown key; did you mean "listener"?'),
-        (TLS + IMAP + "[server]\nfrobnicate = 5", "server.frobnicate = 5: unknown key; known here are workers, loop"),
+        (
+            TLS + IMAP + "[server]\nfrobnicate = 5",
+            "server.frobnicate = 5: unknown key; known here are workers, run_as, loop",
+        ),
         (TLS + IMAP + "[log]\nbind = 5", "log.bind = 5: unknown key here; it belongs to [[listener]]"),
         (
             TLS + IMAP + '[backend."Old Mail"]\naddress = "h:1"',
@@ -136,7 +139,17 @@ profile = "strong"
         (TLS + IMAP + "[limits]\nper_address = -1", "limits.per_address = -1: must be at least 1"),
         (TLS + IMAP + "[timeouts]\nlogin = true", 'timeouts.login = true: write it in quotes, as "10s"'),
         (TLS + IMAP + "[timeouts]\nlogin = nan", 'timeouts.login = nan: write it in quotes, as "10s"'),
-        (TLS + IMAP + '[server]\nworkers = "two"', 'server.workers = "two": write 1 or "auto"'),
+        (
+            TLS + IMAP + '[server]\nworkers = "two"',
+            'server.workers = "two": write "auto", or a number from 1 to 256',
+        ),
+        (TLS + IMAP + "[server]\nworkers = 257", 'server.workers = 257: write "auto", or a number from 1 to 256'),
+        (TLS + IMAP + "[server]\nworkers = true", 'server.workers = true: write "auto", or a number from 1 to 256'),
+        (
+            TLS + IMAP + '[server]\nrun_as = "Joe"',
+            'server.run_as = "Joe": write a user\'s name, as "tlsproxy", or a user and a group, as "tlsproxy:ssl-cert"',
+        ),
+        (TLS + IMAP + "[server]\nrun_as = 33", 'server.run_as = 33: write it in quotes, as "tlsproxy"'),
         (TLS + IMAP + "[log]\nfile = 5", 'log.file = 5: write it in quotes, as "/etc/tlsproxy/mail.pem"'),
         (
             TLS + "[backend.imap]\naddress = 143",

@@ -90,6 +90,7 @@ def test_the_default_numbers() -> None:
         idle_pop3=660,
         keepalive=120,
         drain=30,
+        upgrade_grace=600,
     )
     backend = config.backend["imap"]
     assert (backend.tls, backend.verify, backend.ca, backend.server_name, backend.legacy_tls) == (
@@ -100,7 +101,7 @@ def test_the_default_numbers() -> None:
         False,
     )
     assert (config.log.format, config.log.file, config.log.level) == ("json", "", LogLevel.INFO)
-    assert (config.server.workers, config.server.loop) == (1, "auto")
+    assert (config.server.workers, config.server.run_as, config.server.loop) == ("auto", "", "auto")
 
 
 def test_the_burst_follows_the_rate() -> None:

@@ -1,5 +1,6 @@
 """What ``tlsproxy check`` finds on a machine: certificates, addresses, numbers."""
 
+import os
 import resource
 import socket
 import sysconfig
@@ -102,7 +103,41 @@ def test_the_limit_of_open_files(
     files: dict[str, str], nobody: str, monkeypatch: pytest.MonkeyPatch, limit: int, found: tuple[str, str]
 ) -> None:
     monkeypatch.setattr(resource, "getrlimit", lambda _: (64, limit))
-    assert about(examine(config_of(files, nobody, limits={"total": 100}), NOW), "limits.total") == [found]
+    config = config_of(files, nobody, limits={"total": 100}, server={"workers": 1})
+    assert about(examine(config, NOW), "limits.total") == [found]
+
+
+def test_the_limit_of_open_files_holds_for_each_worker(
+    files: dict[str, str], nobody: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (64, 264))
+    config = config_of(files, nobody, limits={"total": 201}, server={"workers": 2})
+    (finding,) = about(examine(config, NOW), "limits.total")
+    assert finding[1].startswith("201 is lowered to 200, since only 264 files may be open; raise it to 266")
+
+
+@pytest.mark.parametrize(
+    ("run_as", "user", "level", "words"),
+    [
+        ("", 0, "warning", "run as root"),
+        ("nobody", 0, "ok", "run as nobody"),
+        ("nobody", 4242, "problem", "only root can become another user"),
+        ("no-such-user", 0, "problem", "there is no user"),
+    ],
+)
+def test_whom_the_workers_run_as(
+    files: dict[str, str],
+    nobody: str,
+    monkeypatch: pytest.MonkeyPatch,
+    run_as: str,
+    user: int,
+    level: str,
+    words: str,
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: user)
+    (finding,) = about(examine(config_of(files, nobody, server={"run_as": run_as}), NOW), "server.run_as")
+    assert finding[0] == level
+    assert words in finding[1]
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """What systemd is told, and that nobody is missed where there is none."""
 
+import asyncio
+import contextlib
 import os
 import socket
 from pathlib import Path
@@ -40,3 +42,45 @@ def test_nobody_listens(monkeypatch: pytest.MonkeyPatch, closing: Any, address: 
     else:
         monkeypatch.setenv("NOTIFY_SOCKET", address)
     notify.ready()
+
+
+@pytest.fixture
+def watched(systemd: socket.socket, monkeypatch: pytest.MonkeyPatch) -> socket.socket:
+    monkeypatch.setenv("WATCHDOG_USEC", "20000")
+    monkeypatch.delenv("WATCHDOG_PID", raising=False)
+    systemd.settimeout(0)
+    return systemd
+
+
+async def signs(systemd: socket.socket, count: int) -> None:
+    async with asyncio.timeout(5):
+        for _ in range(count):
+            assert await asyncio.get_running_loop().sock_recv(systemd, 100) == b"WATCHDOG=1"
+
+
+async def silence(systemd: socket.socket) -> None:
+    await asyncio.sleep(0.05)
+    with pytest.raises(BlockingIOError):
+        systemd.recv(100)
+
+
+async def test_signs_of_life(watched: socket.socket, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WATCHDOG_PID", str(os.getpid()))
+    began = asyncio.get_running_loop().time()
+    with notify.Watchdog():
+        await signs(watched, 4)
+    assert asyncio.get_running_loop().time() - began >= 0.025, "twice in each period, the first at once"
+    with contextlib.suppress(BlockingIOError):
+        watched.recv(100)
+    await silence(watched)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("WATCHDOG_PID", "1"), ("WATCHDOG_USEC", ""), ("WATCHDOG_USEC", "x"), ("WATCHDOG_USEC", "0")]
+)
+async def test_nobody_waits_for_signs(
+    watched: socket.socket, monkeypatch: pytest.MonkeyPatch, key: str, value: str
+) -> None:
+    monkeypatch.setenv(key, value)
+    with notify.Watchdog():
+        await silence(watched)

@@ -1,5 +1,7 @@
 """Everything that a configuration needs is built, or nothing is, and all that is missing is told at once."""
 
+import itertools
+import os
 import resource
 import socket
 from collections.abc import Callable, Container
@@ -13,28 +15,31 @@ from rig.pki import Pki
 from rig.proxy import make_config
 from rig.recorder import Recorder
 
-from tlsproxy.config.model import Config
+from tlsproxy.config.model import BackendConfig, Config
 from tlsproxy.core.errors import CertificateError, ConfigError, NoIpv6Error, UnavailableError
-from tlsproxy.net.backend import Backend
 from tlsproxy.net.tls.certs import Certificate
-from tlsproxy.process import sockets as sockets_room
 from tlsproxy.process import stage as stage_room
-from tlsproxy.process.sockets import Place
+from tlsproxy.process.backend_watch import BackendWatch
+from tlsproxy.process.crew.identity import Identity
+from tlsproxy.process.door import sockets as sockets_room
+from tlsproxy.process.door.sockets import Place
 from tlsproxy.process.stage import Stage, make_caps, raise_descriptor_limit, set_stage
-from tlsproxy.server.way import Way
 
+NUMBERS = itertools.count(1)
 Setter = Callable[..., Stage]
+
+
+def make_watch(name: str, config: BackendConfig) -> BackendWatch:
+    return BackendWatch(name, config, next(NUMBERS), Recorder(), tell=lambda _: None, knock=lambda _: None)
 
 
 @pytest.fixture
 def build(closing: Any) -> Setter:
     """Build a stage whose sockets are closed after the test."""
 
-    def make_way(backend: Backend) -> Way:
-        return Way(backend, Recorder())
-
-    def set_one(config: Config, old: Stage | None = None, open_places: Container[Place] = ()) -> Stage:
-        stage = set_stage(config, old=old, open_places=open_places, make_way=make_way)
+    def set_one(config: Config, old: Stage | None = None, open_places: Container[Place] = (), **more: Any) -> Stage:
+        inherited = {"inherited": {}, **more}
+        stage = set_stage(config, old=old, open_places=open_places, make_watch=make_watch, **inherited)
         for sock in stage.fresh_sockets.values():
             closing(sock)
         return stage
@@ -139,7 +144,7 @@ def test_reload_keeps_what_is_the_same(build: Setter, rig_pki: Pki) -> None:
     old = build(config_of(rig_pki))
     new = build(config_of(rig_pki, limits={"per_address": 3}), old=old, open_places=old.listeners)
     assert new.fresh_sockets == {}
-    assert all(new.ways[name] is old.ways[name] for name in old.ways)
+    assert all(new.watches[name] is old.watches[name] for name in old.watches)
     assert new.plan["imap"].server_tls is old.plan["imap"].server_tls, "a reload ends nobody's resumption"
     assert new.caps.per_address == 3
 
@@ -148,11 +153,11 @@ def test_reload_builds_anew_what_is_another(build: Setter, rig_pki: Pki) -> None
     old = build(config_of(rig_pki))
     for config in (config_of(rig_pki, "127.0.0.1:2"), config_of(rig_pki, timeouts={"backend_connect": 2})):
         new = build(config, old=old, open_places=old.listeners)
-        assert all(new.ways[name] is not old.ways[name] for name in old.ways)
+        assert all(new.watches[name] is not old.watches[name] for name in old.watches)
     with_ca = {"tls": "implicit", "ca": str(rig_pki.ca_file)}
     old = build(config_of(rig_pki, backend=with_ca))
     new = build(config_of(rig_pki, backend=with_ca), old=old, open_places=old.listeners)
-    assert new.ways["imap"] is not old.ways["imap"], "the file may have changed under its name"
+    assert new.watches["imap"] is not old.watches["imap"], "the file may have changed under its name"
 
 
 def test_expired_pair_is_better_than_none_but_not_than_a_good_one(build: Setter, rig_pki: Pki, tmp_path: Path) -> None:
@@ -171,13 +176,14 @@ def test_expired_pair_is_better_than_none_but_not_than_a_good_one(build: Setter,
 def test_caps(rig_pki: Pki, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resource, "getrlimit", lambda _: (1064, 1064))
     limits = config_of(rig_pki, limits={"total": 4096, "connection_rate": "6/2m"}).limits
-    caps = make_caps(limits)
+    caps = make_caps(limits, 1)
     assert caps.total == 500, "two descriptors a session"
+    assert make_caps(limits, 3).total == 1500, "each worker has a table of its own"
     assert (caps.rate_count, caps.rate_period_s, caps.rate_burst) == (6, 120, 12)
-    caps = make_caps(config_of(rig_pki, limits={"total": 10, "connection_rate": None}).limits)
+    caps = make_caps(config_of(rig_pki, limits={"total": 10, "connection_rate": None}).limits, 1)
     assert (caps.total, caps.rate_count, caps.rate_burst) == (10, None, 0)
     monkeypatch.setattr(resource, "getrlimit", lambda _: (10, 10))
-    assert make_caps(limits).total == 1
+    assert make_caps(limits, 1).total == 1
 
 
 def test_descriptor_limit_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -186,3 +192,61 @@ def test_descriptor_limit_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resource, "setrlimit", lambda what, limits: asked.append((what, limits)))
     raise_descriptor_limit()
     assert asked == [(resource.RLIMIT_NOFILE, (4096, 4096))]
+
+
+def test_no_limit_of_descriptors(rig_pki: Pki, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    assert make_caps(config_of(rig_pki, limits={"total": 4096}).limits, 1).total == 4096
+
+
+def test_descriptor_limit_that_is_as_high_as_it_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (4096, 4096))
+    monkeypatch.setattr(resource, "setrlimit", lambda *_: pytest.fail("nothing is to be set"))
+    raise_descriptor_limit()
+
+
+def test_workers(build: Setter, rig_pki: Pki) -> None:
+    assert build(config_of(rig_pki)).workers == len(os.sched_getaffinity(0))
+    assert build(config_of(rig_pki, server={"workers": 3})).workers == 3
+
+
+def test_identity(build: Setter, rig_pki: Pki, monkeypatch: pytest.MonkeyPatch) -> None:
+    somebody = Identity(user_id=1, group_id=2, group_ids=[2])
+    monkeypatch.setattr(stage_room, "identity_of", {"joe": somebody}.get)
+    assert build(config_of(rig_pki, server={"run_as": "joe"})).identity is somebody
+
+
+def test_identity_that_is_not_to_be_had_is_told_with_the_rest(build: Setter, rig_pki: Pki) -> None:
+    config = config_of(rig_pki, server={"run_as": "nobody-of-this-name"}, backend={"tls": "implicit", "ca": "/nowhere"})
+    assert set(mistakes_of(build, config)) == {"server.run_as", "backend.imap.ca", "backend.pop3.ca"}
+
+
+def test_ca_file_without_a_certificate(build: Setter, rig_pki: Pki, tmp_path: Path) -> None:
+    ca = tmp_path / "ca.pem"
+    ca.write_text("no certificate")
+    config = config_of(rig_pki, backend={"tls": "implicit", "ca": str(ca)})
+    assert set(mistakes_of(build, config)) == {"backend.imap.ca", "backend.pop3.ca"}
+
+
+def test_what_workers_are_given(build: Setter, rig_pki: Pki) -> None:
+    stage = build(config_of(rig_pki, backend={"tls": "implicit", "ca": str(rig_pki.ca_file)}))
+    supply = stage.supply()
+    assert supply.config is stage.config
+    assert supply.certificates == stage.certificates
+    pem = rig_pki.ca_file.read_bytes()
+    assert supply.authorities == {"imap": pem, "pop3": pem}
+    assert supply.backends == {name: watch.number for name, watch in stage.watches.items()}
+    assert supply.listeners == ["imaps", "imap", "pop3s", "pop3"]
+
+
+def test_inherited_sockets_are_taken_where_they_are_wanted(build: Setter, rig_pki: Pki, closing: Any) -> None:
+    config = config_of(rig_pki)
+    (place, *_) = build(config).listeners
+    sock = closing(socket.create_server(("127.0.0.1", 0)))
+    unwanted = closing(socket.create_server(("127.0.0.1", 0)))
+    kept = {place: sock, (place[0], "no listener of this name"): unwanted}
+    stage = build(config, inherited=kept)
+    assert stage.fresh_sockets[place] is sock
+    assert unwanted not in stage.fresh_sockets.values()
+    assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 120
+    assert unwanted.fileno() >= 0, "whoever gave it closes it"

@@ -6,10 +6,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import IO, Any, Final, Self
 
 from rig.pki import Pki
 
@@ -47,19 +47,35 @@ address = "{address}"
 class Program:
     """``python -m tlsproxy run -c FILE`` in a process of its own; use as a context manager."""
 
-    def __init__(self, folder: Path, config: str, environment: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        config: str,
+        environment: dict[str, str] | None = None,
+        command: Sequence[str | Path] = (sys.executable, "-m", "tlsproxy"),
+    ) -> None:
         self.config_file = folder / "tlsproxy.toml"
         self.config_file.write_text(config)
         self.log_file = folder / "log.jsonl"
+        self._command = command
         self._environment = {**os.environ, **(environment or {})}
+        self._lines: list[Line] = []
+        self._read_bytes = 0
         self.ports: dict[str, int] = {}
         self.process: subprocess.Popen[bytes]
 
     def __enter__(self) -> Self:
-        with self.log_file.open("wb") as log:
-            command = [sys.executable, "-m", "tlsproxy", "run", "-c", str(self.config_file)]
-            self.process = subprocess.Popen(command, stdout=log, stderr=log, env=self._environment)
-        self.wait("server.started")
+        with self._output() as log:
+            command = [*self._command, "run", "-c", self.config_file]
+            self.process = subprocess.Popen(
+                command, stdout=log, stderr=log, env=self._environment, start_new_session=True
+            )
+        try:
+            self.wait("server.started")
+        except AssertionError:
+            self.process.kill()
+            self.process.wait()
+            raise
         for line in self.lines("listener.started"):
             self.ports[line["listener"]] = int(line["address"].rpartition(":")[2])
         return self
@@ -76,19 +92,25 @@ class Program:
                 self.process.wait()
                 raise
 
+    def _output(self) -> IO[bytes]:
+        """Where it is to write; ends up in the log file."""
+        return self.log_file.open("wb")
+
     def signal(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
 
     def lines(self, event: str) -> list[Line]:
-        found = []
-        for raw in self.log_file.read_bytes().split(b"\n")[:-1]:
+        with self.log_file.open("rb") as log:
+            log.seek(self._read_bytes)
+            text = log.read()
+        whole = text[: text.rfind(b"\n") + 1]
+        for raw in whole.splitlines():
             try:
-                line = json.loads(raw)
+                self._lines.append(json.loads(raw))
             except ValueError:
                 raise AssertionError(f"not a log line: {raw!r} in {self.log_file.read_text()}") from None
-            if line["event"] == event:
-                found.append(line)
-        return found
+        self._read_bytes += len(whole)
+        return [line for line in self._lines if line["event"] == event]
 
     def wait(self, event: str, count: int = 1) -> list[Line]:
         """The event's lines, as soon as there are ``count`` of them."""

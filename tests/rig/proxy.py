@@ -9,15 +9,20 @@ from typing import Any, Self, TypeVar
 
 from rig.pki import Pki
 from rig.recorder import WITHIN_S, Recorder
+from tlsproxy.admission.base import Refused, Ticket
 from tlsproxy.admission.table import AdmissionTable
-from tlsproxy.config.model import Config
+from tlsproxy.config.model import BackendConfig, Config
+from tlsproxy.core.addresses import Peer
 from tlsproxy.core.events import Event
 from tlsproxy.core.kinds import LoopKind
-from tlsproxy.process.door import Door
+from tlsproxy.core.references import References
+from tlsproxy.net.tcp import socket_of
+from tlsproxy.process.backend_watch import BackendWatch
+from tlsproxy.process.door.door import Door
+from tlsproxy.process.door.farewell import Farewell
 from tlsproxy.process.loops import make_loop
 from tlsproxy.process.stage import Stage, set_stage
-from tlsproxy.process.worker import Worker
-from tlsproxy.server.way import Way
+from tlsproxy.process.worker.worker import Worker
 
 T = TypeVar("T")
 
@@ -50,11 +55,36 @@ def make_config(pki: Pki, address: str, **sections: dict[str, Any]) -> Config:
     return Config.model_validate(tables)
 
 
+class WorkersHere:
+    """One worker in the same process, where tests can look inside; takes the place of the crew's dispatcher."""
+
+    has_room = True
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+
+    def pick(self) -> int:
+        return 1
+
+    def serve(self, ticket: Ticket, listener: int, session: str, fd: int) -> None:  # noqa: ARG002 - an interface
+        self._worker.serve(ticket.listener, socket_of(fd, ticket.peer.ip), ticket.peer, ticket, session)
+
+    def tell(self, refused: Refused, peer: Peer, listener: int, session: str, fd: int) -> bool:
+        self._worker.serve(list(self._worker.plan)[listener], socket_of(fd, peer.ip), peer, refused, session)
+        return True
+
+    def evict(self, ticket: Ticket, limit: str) -> None:
+        self._worker.evict(ticket.id, limit)
+
+    def flush(self) -> None: ...
+
+
 class RunningProxy:
     """Use as a context manager; ``port`` gives the listeners' ports."""
 
     def __init__(self, config: Config, kind: LoopKind) -> None:
         self.log = Recorder()
+        self._knocks: list[asyncio.Task[None]] = []
         self._config = config
         self._loop, self._plane = make_loop(kind)
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -108,15 +138,26 @@ class RunningProxy:
         self._loop.run_forever()
 
     def _start(self) -> None:
-        self.stage = set_stage(self._config, old=None, open_places=(), make_way=lambda b: Way(b, self.log))
+        self.stage = set_stage(self._config, old=None, open_places=(), make_watch=self._make_watch, inherited={})
         self.admission = AdmissionTable(self.stage.caps)
         self.worker = Worker(self._plane, self.admission, self.log, self.stage.plan)
-        self.door = Door(self.worker, self.admission, self.log)
+        references = References(start=1, factor=0x5DEECE66D)
+        farewell = Farewell(self._plane, self.log, self.admission, references, self.stage.plan)
+        self.door = Door(WorkersHere(self.worker), self.admission, references, farewell, self.log)
         self.door.change(self.stage.listeners, self.stage.fresh_sockets, self._config.timeouts.keepalive)
+
+    def _make_watch(self, name: str, config: BackendConfig) -> BackendWatch:
+        return BackendWatch(name, config, 1, self.log, tell=lambda _watch: None, knock=lambda _watch: self._knock(name))
+
+    def _knock(self, name: str) -> None:
+        (way,) = {service.way for service in self.stage.plan.values() if service.way.name == name}
+        self._knocks.append(self._loop.create_task(way.knock(self._plane)))
 
     async def _stop(self) -> None:
         self.door.close()
         await self.worker.roster.stop()
-        for way in self.stage.ways.values():
-            way.close()
+        for watch in self.stage.watches.values():
+            watch.close()
+        for knock in self._knocks:
+            knock.cancel()
         self.worker.close()

@@ -5,7 +5,7 @@ import os
 import socket
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 from rig.kinds import Caller, Closing, ProxyMaker
@@ -194,15 +194,16 @@ def test_two_thousand_connections_leave_nothing(
 def test_descriptors_run_out(make_proxy: ProxyMaker, closing: Closing, monkeypatch: pytest.MonkeyPatch) -> None:
     """Accepting pauses, says so, and goes on."""
     proxy = make_proxy()
-    real = socket.socket.accept
     failures = iter([OSError(24, "Too many open files")])
+    (acceptor,) = {acceptor for acceptor, listener in proxy.door._open.values() if listener.name == "imap"}
+    real = acceptor._accept
 
-    def accept(self: socket.socket) -> tuple[socket.socket, tuple[str, int]]:
-        if self.getsockname()[1] == proxy.ports["imap"] and (error := next(failures, None)):
+    def accept() -> Any:
+        if error := next(failures, None):
             raise error
-        return real(self)
+        return real()
 
-    monkeypatch.setattr(socket.socket, "accept", accept)
+    monkeypatch.setattr(acceptor, "_accept", accept)
     peer = closing(dial(proxy.ports["imap"]))
     assert peer.line().startswith(b"* OK")
     (paused,) = proxy.log.wait(Event.LISTENER_PAUSED)

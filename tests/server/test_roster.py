@@ -19,7 +19,7 @@ DEADLINE_S: Final = 5.0
 
 def ticket_of(number: int) -> Ticket:
     peer = Peer(IPv4Address("192.0.2.1"), 1000 + number)
-    return Ticket(id=number, peer=peer, owner=1, is_exempt=False, is_stressed=False)
+    return Ticket(id=number, peer=peer, listener="imaps", owner=1, is_exempt=False, is_stressed=False)
 
 
 class Guest:
@@ -138,13 +138,13 @@ async def test_drain_when_one_is_just_leaving(roster: Roster) -> None:
 async def test_evicted_by_ticket(roster: Roster) -> None:
     oldest, other = Guest(1), Guest(2)
     add(roster, oldest, other)
-    roster.evict(ticket_of(1), Reason.UNAUTHENTICATED_FULL, "512")
-    roster.evict(ticket_of(3), Reason.UNAUTHENTICATED_FULL, "512")
+    roster.evict(1, Reason.UNAUTHENTICATED_FULL, "512")
+    roster.evict(3, Reason.UNAUTHENTICATED_FULL, "512")
     assert oldest.stops == [(Reason.UNAUTHENTICATED_FULL, "512")]
     assert other.stops == []
     other.leave()
     await empty(roster)
-    roster.evict(ticket_of(1), Reason.UNAUTHENTICATED_FULL, "512")
+    roster.evict(1, Reason.UNAUTHENTICATED_FULL, "512")
     assert len(oldest.stops) == 1, "who is gone is not evicted"
 
 

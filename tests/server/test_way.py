@@ -1,4 +1,4 @@
-"""The way to a backend: counted failures, a probe while it is down, TLS where it begins with a command."""
+"""The way to a backend: what came of it is reported, a knock, TLS where it begins with a command."""
 
 import asyncio
 import socket
@@ -7,22 +7,37 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 import pytest
-from rig.planes import on_both_planes, reset, until
-from rig.recorder import Recorder
+from rig.planes import on_both_planes, reset
 
 from tlsproxy.config.model import BackendConfig
 from tlsproxy.core.errors import BackendError
-from tlsproxy.core.events import Event
 from tlsproxy.core.kinds import ProtocolName
 from tlsproxy.core.outcome import Reason
 from tlsproxy.net.backend import Backend
 from tlsproxy.net.plane import Plane
 from tlsproxy.protocols.registry import PROTOCOLS
-from tlsproxy.server import way as way_room
 from tlsproxy.server.way import Arrival, Way
 
 IMAP: Final = PROTOCOLS[ProtocolName.IMAP]
 POP3: Final = PROTOCOLS[ProtocolName.POP3]
+
+
+class KnownHealth:
+    """Takes down what is reported."""
+
+    def __init__(self) -> None:
+        self.down = False
+        self.failures: list[tuple[bytes, BackendError]] = []
+        self.successes: list[str] = []
+
+    def is_down(self) -> bool:
+        return self.down
+
+    def failed(self, client: bytes, error: BackendError) -> None:
+        self.failures.append((client, error))
+
+    def worked(self, address: str) -> None:
+        self.successes.append(address)
 
 
 class Road:
@@ -30,8 +45,9 @@ class Road:
 
     def __init__(self, port: int, **keys: Any) -> None:
         config = BackendConfig.model_validate({"address": f"127.0.0.1:{port}", **keys})
-        self.log = Recorder()
-        self.way = Way(Backend("old", config, connect_timeout_s=0.3, keepalive_s=60.0), self.log)
+        self.port = port
+        self.health = KnownHealth()
+        self.way = Way(Backend("old", config, connect_timeout_s=0.3, keepalive_s=60.0), self.health)
 
     async def go(self, plane: Plane, client: bytes = b"\1", protocol: Any = POP3) -> Arrival:
         return await self.way.connect(plane, client, protocol.make_upgrade())
@@ -40,12 +56,6 @@ class Road:
         with pytest.raises(BackendError) as caught:
             await self.go(plane, client, protocol)
         return caught.value
-
-    async def go_down(self, plane: Plane) -> None:
-        for client in (b"\1", b"\2", b"\1", b"\2", b"\1"):
-            assert not self.way.is_down()
-            await self.fail(plane, client)
-        assert self.way.is_down()
 
 
 @contextmanager
@@ -80,39 +90,30 @@ async def test_arrival_tells_the_source_port(plane: Plane, closing: Any) -> None
 
 
 @on_both_planes
-async def test_down_is_told_once_and_recovery_is_found(
-    plane: Plane, closing: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(way_room, "PROBE_PERIOD_S", 0.01)
+async def test_what_came_of_it_is_reported(plane: Plane, closing: Any) -> None:
     road = Road(refusing())
-    await road.go_down(plane)
-    await road.fail(plane)
-    (lost,) = road.log.lines(Event.BACKEND_LOST)
-    assert (lost["backend"], lost["reason"], lost["level"]) == ("old", Reason.BACKEND_DOWN, "error")
-    await asyncio.sleep(0.03)  # a probe or two find nobody
+    error = await road.fail(plane, b"\2")
+    assert (road.health.failures, error.reason) == ([(b"\2", error)], Reason.BACKEND_DOWN)
+    sock = closing(server(road.port))
+    arrival = await road.go(plane)
+    await accepted(sock, closing)
+    assert road.health.successes == [arrival.address]
+    arrival.endpoint.close()
+    assert not road.way.is_down()
+    road.health.down = True
     assert road.way.is_down()
-    closing(server(road.way.backend.config.address.port))  # type: ignore[union-attr] # a port of ours
-    await until(lambda: not road.way.is_down())
-    (back,) = road.log.lines(Event.BACKEND_RECOVERED)
-    assert back["backend"] == "old"
-    road.way.close()
 
 
 @on_both_planes
-async def test_closed_way_probes_no_more(plane: Plane, closing: Any) -> None:
+async def test_knock(plane: Plane, closing: Any) -> None:
     road = Road(refusing())
-    await road.go_down(plane)
-    probe = road.way._probe
-    assert probe is not None
-    road.way.close()
-    await asyncio.wait([probe])
-    assert probe.cancelled()
-    other = Road(refusing())
-    other.way.close()
-    for client in (b"\1", b"\2", b"\1", b"\2", b"\1"):
-        await other.fail(plane, client)
-    assert other.way._probe is None, "sessions that still use it go on, but it is nobody's to watch"
-    assert other.log.lines(Event.BACKEND_LOST) == []
+    await road.way.knock(plane)
+    assert (road.health.failures, road.health.successes) == ([], []), "that it is down is known"
+    sock = closing(server(road.port))
+    await road.way.knock(plane)
+    assert road.health.successes == [f"127.0.0.1:{road.port}"]
+    peer = await accepted(sock, closing)
+    assert await asyncio.get_running_loop().sock_recv(peer, 1) == b"", "whoever knocks says nothing and leaves"
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,10 @@
 """What admission means to its callers; must not do I/O or read a clock."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from tlsproxy.core.addresses import Network, Peer
+from tlsproxy.core.addresses import Client, Network, Peer
 from tlsproxy.core.outcome import Reason
 
 
@@ -30,6 +31,8 @@ class Ticket:
 
     id: int
     peer: Peer
+    listener: str
+    """Where it came in, by the listener's name."""
     owner: int
     """The worker that serves the connection."""
     is_exempt: bool
@@ -57,22 +60,8 @@ class Refused:
     """The number that was reached, for the person who reads the refusal: ``100`` or ``120 per 60 s``."""
 
 
-class Admission(Protocol):
-    """Who may come in; every method is exact and takes constant time."""
-
-    def admit(self, peer: Peer, owner: int, now: float) -> Admitted | Refused:
-        """Judge one accepted connection.
-
-        Args:
-            peer: Who connects.
-            owner: The worker that would serve it.
-            now: Monotonic seconds.
-        """
-        ...
-
-    def may_tell(self, refused: Refused, peer: Peer, now: float) -> bool:
-        """Whether a handshake may be spent on telling a client on a TLS port why; if so, it is paid for."""
-        ...
+class TicketHolders(Protocol):
+    """What those who serve connections tell of the tickets that they hold."""
 
     def authenticated(self, ticket: Ticket) -> None:
         """The connection logged in; it no longer counts as un-authenticated."""
@@ -80,6 +69,48 @@ class Admission(Protocol):
 
     def release(self, ticket: Ticket) -> None:
         """The connection ended; releasing twice is harmless."""
+        ...
+
+
+class Admission(TicketHolders, Protocol):
+    """Who may come in; every method is exact, and takes constant time where it is about one connection."""
+
+    def refusal(self, client: Client, now: float) -> Refused | None:
+        """Judge one accepted connection; a flood costs no more than this.
+
+        Args:
+            client: Who connects.
+            now: Monotonic seconds.
+
+        Returns:
+            Why it may not come in, or None: then ``enter`` follows.
+        """
+        ...
+
+    def enter(self, peer: Peer, listener: str, owner: int) -> Admitted:
+        """Let one in that was not refused.
+
+        Args:
+            peer: Who connects.
+            listener: Where, by the listener's name.
+            owner: The worker that is to serve it.
+        """
+        ...
+
+    def may_tell(self, refused: Refused, client: Client, now: float) -> bool:
+        """Whether a handshake may be spent on telling a client on a TLS port why; if so, it is paid for."""
+        ...
+
+    def held(self, owner: int) -> Mapping[int, Ticket]:
+        """The tickets that a worker holds, by id; a view that changes with them."""
+        ...
+
+    def is_authenticated(self, ticket: Ticket) -> bool:
+        """Whether the connection has logged in, or is exempt from having to."""
+        ...
+
+    def hand_over(self, ticket: Ticket, owner: int) -> Ticket:
+        """Let another worker hold a ticket from now on; the old ticket is worth nothing any more."""
         ...
 
     def release_owner(self, owner: int) -> int:

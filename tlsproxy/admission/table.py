@@ -1,12 +1,14 @@
 """The caps, counted in memory: exact, constant time, bounded by the total; must not do I/O or read a clock."""
 
 from collections import OrderedDict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 from tlsproxy.admission.base import Admitted, Caps, Refused, Ticket
 from tlsproxy.admission.courtesy import Courtesy
 from tlsproxy.admission.rates import RateTable
-from tlsproxy.core.addresses import Peer, is_within
+from tlsproxy.core.addresses import Client, Peer, is_within
 from tlsproxy.core.outcome import Reason
 
 # Some 10 MB at most; an attacker who owns more addresses than this has no use for a forgotten bucket.
@@ -14,6 +16,17 @@ _RATE_ADDRESSES: Final = 65_536
 # Four fifths of the un-authenticated budget (80 %), in whole numbers so that it is exact.
 _STRESSED_PARTS: Final = 4
 _STRESSED_WHOLE: Final = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdmissionState:
+    """Who is here when another process takes over."""
+
+    next_id: int
+    tickets: Sequence[Ticket]
+    """In order of arrival."""
+    unauthenticated: Collection[int]
+    """The ids of those that count as un-authenticated."""
 
 
 class AdmissionTable:
@@ -29,17 +42,21 @@ class AdmissionTable:
         "_courtesy",
         "_held",
         "_next_id",
+        "_nobody",
         "_rates",
+        "_refusals",
         "_total",
         "_unauthenticated",
     )
 
     def __init__(self, caps: Caps) -> None:
         self._caps = caps
+        self._refusals = _refusals_of(caps)
         self._rates = _rates_of(caps)
         self._courtesy = Courtesy()
         self._next_id = 1
         self._total = 0
+        self._nobody = _Count()
         self._held: dict[int, dict[int, Ticket]] = {}
         self._by_address: dict[bytes, _Count] = {}
         # In order of arrival, the oldest first. A plain dict would have to walk over the gaps at its head.
@@ -60,29 +77,49 @@ class AdmissionTable:
         count = self._by_address.get(peer.key)
         return count.total if count else 0
 
-    def admit(self, peer: Peer, owner: int, now: float) -> Admitted | Refused:
-        """Judge one accepted connection.
+    def refusal(self, client: Client, now: float) -> Refused | None:
+        """Judge one accepted connection; a flood costs no more than this.
 
         Args:
-            peer: Who connects.
-            owner: The worker that would serve it.
+            client: Who connects.
             now: Monotonic seconds.
 
         Returns:
-            A ticket, and whoever has to go for it; or the reason and the number that was reached.
+            Why it may not come in, or None: then ``enter`` follows.
         """
-        key = peer.key
+        caps, refusals = self._caps, self._refusals
+        if self._total >= caps.total:
+            return refusals[Reason.TOTAL_FULL]
+        if caps.allow and is_within(client.ip, caps.allow):
+            return None
+        count = self._by_address.get(client.key, self._nobody)
+        if caps.per_address is not None and count.total >= caps.per_address:
+            return refusals[Reason.ADDRESS_FULL]
+        if caps.unauthenticated_per_address is not None and count.unauthenticated >= caps.unauthenticated_per_address:
+            return refusals[Reason.UNAUTHENTICATED_ADDRESS_FULL]
+        if self._rates is not None and not self._rates.take(client.key, now):
+            return refusals[Reason.RATE_EXCEEDED]
+        return None
+
+    def enter(self, peer: Peer, listener: str, owner: int) -> Admitted:
+        """Let one in that was not refused.
+
+        Args:
+            peer: Who connects.
+            listener: Where, by the listener's name.
+            owner: The worker that is to serve it.
+
+        Returns:
+            A ticket, and whoever has to go for it.
+        """
         is_exempt = is_within(peer.ip, self._caps.allow)
-        refused = self._refusal(key, now, is_exempt=is_exempt)
-        if refused:
-            return refused
         evicted = None if is_exempt else self._evict()
-        ticket = self._enter(peer, key, owner, is_exempt=is_exempt)
+        ticket = self._enter(peer, listener, owner, is_exempt=is_exempt)
         return Admitted(ticket=ticket, evicted=evicted, limit=str(self._caps.unauthenticated) if evicted else "")
 
-    def may_tell(self, refused: Refused, peer: Peer, now: float) -> bool:
+    def may_tell(self, refused: Refused, client: Client, now: float) -> bool:
         """Whether a handshake may be spent on telling a client on a TLS port why; if so, it is paid for."""
-        return self._courtesy.may_tell(refused.reason, peer.key, now)
+        return self._courtesy.may_tell(refused.reason, client.key, now)
 
     def authenticated(self, ticket: Ticket) -> None:
         """The connection logged in; it no longer counts as un-authenticated."""
@@ -104,6 +141,29 @@ class AdmissionTable:
         if not count.total:
             del self._by_address[key]
 
+    def held(self, owner: int) -> Mapping[int, Ticket]:
+        """The tickets that a worker holds, by id; a view that changes with them."""
+        return self._held.get(owner, {})
+
+    def is_authenticated(self, ticket: Ticket) -> bool:
+        """Whether the connection has logged in, or is exempt from having to."""
+        return ticket.id not in self._unauthenticated
+
+    def hand_over(self, ticket: Ticket, owner: int) -> Ticket:
+        """Let another worker hold a ticket from now on; the old ticket is worth nothing any more.
+
+        Raises:
+            KeyError: The ticket was released.
+        """
+        held = self._held[ticket.owner]
+        moved = replace(held.pop(ticket.id), owner=owner)
+        if not held:
+            del self._held[ticket.owner]
+        self._held.setdefault(owner, {})[moved.id] = moved
+        if moved.id in self._unauthenticated:
+            self._unauthenticated[moved.id] = moved  # in its old place, since the order is that of arrival
+        return moved
+
     def release_owner(self, owner: int) -> int:
         """Release whatever a dead worker held; returns how many."""
         tickets = list(self._held.get(owner, {}).values())
@@ -111,28 +171,27 @@ class AdmissionTable:
             self.release(ticket)
         return len(tickets)
 
+    def state(self) -> AdmissionState:
+        """Who is here, for a successor; rates are not in it: everybody starts it with a full bucket."""
+        tickets = [ticket for held in self._held.values() for ticket in held.values()]
+        return AdmissionState(
+            next_id=self._next_id,
+            tickets=sorted(tickets, key=lambda ticket: ticket.id),
+            unauthenticated=frozenset(self._unauthenticated),
+        )
+
+    def resume(self, state: AdmissionState) -> None:
+        """Take over from a predecessor; the table must be empty."""
+        self._next_id = state.next_id
+        for ticket in state.tickets:
+            self._count(ticket, is_authenticated=ticket.id not in state.unauthenticated)
+
     def change(self, caps: Caps) -> None:
         """New numbers, from now on; who is here stays, and a changed rate starts everybody with a full bucket."""
         old, self._caps = self._caps, caps
+        self._refusals = _refusals_of(caps)
         if _rate_of(old) != _rate_of(caps):
             self._rates = _rates_of(caps)
-
-    def _refusal(self, key: bytes, now: float, *, is_exempt: bool) -> Refused | None:
-        caps = self._caps
-        if self._total >= caps.total:
-            return Refused(reason=Reason.TOTAL_FULL, limit=str(caps.total))
-        if is_exempt:
-            return None
-        count = self._by_address.get(key) or _Count()
-        if caps.per_address is not None and count.total >= caps.per_address:
-            return Refused(reason=Reason.ADDRESS_FULL, limit=str(caps.per_address))
-        cap = caps.unauthenticated_per_address
-        if cap is not None and count.unauthenticated >= cap:
-            return Refused(reason=Reason.UNAUTHENTICATED_ADDRESS_FULL, limit=str(cap))
-        if self._rates is not None and not self._rates.take(key, now):
-            limit = f"{caps.rate_count} per {caps.rate_period_s:g} s"
-            return Refused(reason=Reason.RATE_EXCEEDED, limit=limit)
-        return None
 
     def _evict(self) -> Ticket | None:
         """Take the oldest un-authenticated ticket off the budget if that is used up; it is held until released."""
@@ -144,20 +203,30 @@ class AdmissionTable:
         self.authenticated(oldest)
         return oldest
 
-    def _enter(self, peer: Peer, key: bytes, owner: int, *, is_exempt: bool) -> Ticket:
+    def _enter(self, peer: Peer, listener: str, owner: int, *, is_exempt: bool) -> Ticket:
         is_stressed = not is_exempt and self._is_stressed(len(self._unauthenticated) + 1)
-        ticket = Ticket(id=self._next_id, peer=peer, owner=owner, is_exempt=is_exempt, is_stressed=is_stressed)
+        ticket = Ticket(
+            id=self._next_id,
+            peer=peer,
+            listener=listener,
+            owner=owner,
+            is_exempt=is_exempt,
+            is_stressed=is_stressed,
+        )
         self._next_id += 1
+        self._count(ticket, is_authenticated=is_exempt)
+        return ticket
+
+    def _count(self, ticket: Ticket, *, is_authenticated: bool) -> None:
         self._total += 1
-        self._held.setdefault(owner, {})[ticket.id] = ticket
-        count = self._by_address.get(key)
+        self._held.setdefault(ticket.owner, {})[ticket.id] = ticket
+        count = self._by_address.get(ticket.peer.key)
         if count is None:
-            count = self._by_address[key] = _Count()
+            count = self._by_address[ticket.peer.key] = _Count()
         count.total += 1
-        if not is_exempt:
+        if not is_authenticated:
             count.unauthenticated += 1
             self._unauthenticated[ticket.id] = ticket
-        return ticket
 
     def _is_stressed(self, unauthenticated: int) -> bool:
         cap = self._caps.unauthenticated
@@ -184,3 +253,13 @@ def _rates_of(caps: Caps) -> RateTable | None:
     return RateTable(
         count=caps.rate_count, period_s=caps.rate_period_s, burst=caps.rate_burst, capacity=_RATE_ADDRESSES
     )
+
+
+def _refusals_of(caps: Caps) -> Mapping[Reason, Refused]:
+    limits = {
+        Reason.TOTAL_FULL: str(caps.total),
+        Reason.ADDRESS_FULL: str(caps.per_address),
+        Reason.UNAUTHENTICATED_ADDRESS_FULL: str(caps.unauthenticated_per_address),
+        Reason.RATE_EXCEEDED: f"{caps.rate_count} per {caps.rate_period_s:g} s",
+    }
+    return {reason: Refused(reason=reason, limit=limit) for reason, limit in limits.items()}

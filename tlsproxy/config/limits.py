@@ -198,6 +198,15 @@ class Timeouts(Section):
         ),
     )
 
+    upgrade_grace: SecondsOrZero = Field(
+        default=10 * _MINUTE_S,
+        description=(
+            "After an upgrade (SIGUSR2): how long workers of the old version may go on with the sessions that they "
+            "have; then these get their goodbyes over [timeouts] drain and come back to the new version. Long enough "
+            "for downloads, and no old process stays for days."
+        ),
+    )
+
     @model_validator(mode="after")
     def _judge(self) -> Self:
         """The shortened deadline must be the shorter one."""

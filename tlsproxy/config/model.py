@@ -12,7 +12,7 @@ from tlsproxy.config import rules
 from tlsproxy.config.limits import Limits, Timeouts
 from tlsproxy.config.sections import BackendConfig, CertificateFiles, ListenerConfig, Section, TlsSection
 from tlsproxy.config.units import BackendAddress, BindAddress, InheritedSocket, Rate, TcpAddress, UnixAddress
-from tlsproxy.config.values import LogFile, Name, Workers
+from tlsproxy.config.values import LogFile, Name, RunAs, Workers
 from tlsproxy.core.kinds import ListenerTls, LogFormat, LogLevel, LoopKind, ProtocolName, TlsProfile
 
 __all__ = [
@@ -65,8 +65,20 @@ class ServerConfig(Section):
     """The process itself."""
 
     workers: Workers = Field(
-        default=1,
-        description='Processes that serve connections; "auto" is as many as are of use. Only one is available yet.',
+        default="auto",
+        description=(
+            'Processes that serve connections. "auto" is one for each core: TLS is what costs, and two on one core '
+            "only take turns."
+        ),
+    )
+    run_as: RunAs = Field(
+        default="",
+        description=(
+            'Started as root: the user ("tlsproxy") or user and group ("tlsproxy:mail") that the workers run as, '
+            "which talk to strangers. Empty is whoever started it, as under the systemd unit, which has a user of its "
+            "own."
+        ),
+        examples=["tlsproxy"],
     )
     loop: LoopKind = Field(
         default=LoopKind.AUTO,

@@ -39,6 +39,9 @@ _HIGHEST_COUNT: Final = 1_000_000_000
 # One Python integer of memory for each line being read: more is no mail client but a flood.
 _LARGEST_BUFFER_BYTES: Final = 16 * 1024 * 1024
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}", re.ASCII)
+# What useradd(8) takes on Debian.
+_RUN_AS: Final = re.compile(r"[a-z_][a-z0-9_-]{0,31}(:[a-z_][a-z0-9_-]{0,31})?", re.ASCII)
+_MOST_WORKERS: Final = 256
 
 _Value = TypeVar("_Value")
 
@@ -196,14 +199,20 @@ def _read_flag(value: object) -> bool:
 
 
 def _read_workers(value: object) -> int | Literal["auto"]:
-    """Read how many processes serve connections; one is what there is."""
+    """Read how many processes serve connections."""
     if value == AUTO:
         return "auto"
-    if not _is_whole(value):
-        raise ValueError('write 1 or "auto"')
-    if value != 1:
-        raise ValueError('more than one worker is not available yet; write 1 or "auto"')
-    return 1
+    if not isinstance(value, int) or not _is_whole(value) or not 1 <= value <= _MOST_WORKERS:
+        raise ValueError(f'write "auto", or a number from 1 to {_MOST_WORKERS}')
+    return value
+
+
+def _read_run_as(value: object) -> str:
+    """Read ``USER`` or ``USER:GROUP``; whether there is such a user is seen at start."""
+    text = _read_text(value, str, '"tlsproxy"')
+    if text and not _RUN_AS.fullmatch(text):
+        raise ValueError('write a user\'s name, as "tlsproxy", or a user and a group, as "tlsproxy:ssl-cert"')
+    return text
 
 
 def _write_cap(value: object) -> object:
@@ -227,4 +236,5 @@ LogFile = Annotated[str, PlainValidator(_read_log_file)]
 Name = Annotated[str, PlainValidator(_read_name)]
 ServerName = Annotated[str | None, PlainValidator(_read_server_name)]
 Flag = Annotated[bool, PlainValidator(_read_flag)]
+RunAs = Annotated[str, PlainValidator(_read_run_as)]
 Workers = Annotated[int | Literal["auto"], PlainValidator(_read_workers)]

@@ -12,6 +12,16 @@ Network = IPv4Network | IPv6Network
 
 
 @dataclass(frozen=True, slots=True)
+class Client:
+    """What counts as one client, from wherever in its address it connects."""
+
+    ip: IPv4Address | IPv6Address
+    """The address that connected, see ``Peer.ip``."""
+    key: bytes
+    """``Peer.key``."""
+
+
+@dataclass(frozen=True, slots=True)
 class Peer:
     """The other end of an accepted connection."""
 
@@ -22,7 +32,12 @@ class Peer:
     @property
     def key(self) -> bytes:
         """What counts as one client: 4 bytes for an IPv4 address, 8 for an IPv6 /64."""
-        return self.ip.packed[: _IPV6_CLIENT_PREFIX // 8]
+        return _key_of(self.ip)
+
+    @property
+    def client(self) -> Client:
+        """The client that it is."""
+        return Client(self.ip, self.key)
 
     def __str__(self) -> str:
         """``192.0.2.1:49152`` or ``[2001:db8::1]:49152``."""
@@ -42,11 +57,29 @@ def peer_from(host: str, port: int) -> Peer:
     Raises:
         ValueError: ``host`` is no numeric address.
     """
-    ip = ipaddress.ip_address(host.partition("%")[0])
-    mapped = ip.ipv4_mapped if isinstance(ip, IPv6Address) else None
-    return Peer(mapped or ip, port)
+    return Peer(_ip_from(host), port)
+
+
+def client_from(host: str) -> Client:
+    """The client behind what ``accept`` returned; see ``peer_from``.
+
+    Raises:
+        ValueError: ``host`` is no numeric address.
+    """
+    ip = _ip_from(host)
+    return Client(ip, _key_of(ip))
 
 
 def is_within(ip: IPv4Address | IPv6Address, networks: tuple[Network, ...]) -> bool:
     """Whether one of the networks holds the address."""
     return any(ip in network for network in networks)
+
+
+def _ip_from(host: str) -> IPv4Address | IPv6Address:
+    ip = ipaddress.ip_address(host.partition("%")[0])
+    mapped = ip.ipv4_mapped if isinstance(ip, IPv6Address) else None
+    return mapped or ip
+
+
+def _key_of(ip: IPv4Address | IPv6Address) -> bytes:
+    return ip.packed[: _IPV6_CLIENT_PREFIX // 8]

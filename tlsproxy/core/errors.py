@@ -6,6 +6,7 @@ TlsProxyError
 ├── CertificateError   a certificate or key cannot be used
 ├── BindError          a listening socket cannot be had
 │   └── NoIpv6Error    because this machine has no IPv6
+├── CrewError          a worker process cannot do its work, or is not to be had
 └── BackendError       the backend cannot be reached or used; carries the Reason
 """
 
@@ -58,6 +59,10 @@ class BindError(TlsProxyError):
 
 class NoIpv6Error(BindError):
     """Every IPv6 address was asked for, and this machine has none: there is nobody to be missed."""
+
+
+class CrewError(TlsProxyError):
+    """A worker process cannot do its work, or is not to be had."""
 
 
 class BackendError(TlsProxyError):

@@ -63,6 +63,7 @@ class Reason(StrEnum):
     BACKEND_TLS_FAILED = "backend_tls_failed"
     # Ours.
     SHUTDOWN = "shutdown"
+    WORKER_LOST = "worker_lost"  # the process that served it died
     INTERNAL_ERROR = "internal_error"
 
 
@@ -74,6 +75,7 @@ _BY_PROXY: Final = frozenset(
         Reason.UNAUTHENTICATED_FULL,
         Reason.UNAUTHENTICATED_ADDRESS_FULL,
         Reason.SHUTDOWN,
+        Reason.WORKER_LOST,
         Reason.INTERNAL_ERROR,
     }
 )
@@ -87,7 +89,7 @@ _WARNINGS: Final = frozenset(
         Reason.STARTTLS_INJECTION,
     }
 )
-_ERRORS: Final = frozenset({Reason.INTERNAL_ERROR})
+_ERRORS: Final = frozenset({Reason.INTERNAL_ERROR, Reason.WORKER_LOST})
 # An old server ends a session this way every day; the other backend_* reasons ask for a look.
 _BACKEND_ROUTINE: Final = frozenset({Reason.BACKEND_CLOSED})
 

@@ -24,8 +24,23 @@ _NAME_CACHE_S: Final = 30.0  # a failover by DNS is noticed within this; a look-
 class Backend:
     """One backend of the configuration."""
 
-    def __init__(self, name: str, config: BackendConfig, *, connect_timeout_s: float, keepalive_s: float) -> None:
+    def __init__(
+        self,
+        name: str,
+        config: BackendConfig,
+        *,
+        connect_timeout_s: float,
+        keepalive_s: float,
+        authorities: bytes | None = None,
+    ) -> None:
         """Prepare the way.
+
+        Args:
+            name: What logs call it.
+            config: How it is reached.
+            connect_timeout_s: The deadline of each step of reaching it.
+            keepalive_s: Seconds of silence before TCP probes a connection.
+            authorities: What stands in the CA file; without it the file is read.
 
         Raises:
             OSError: The CA file cannot be used.
@@ -34,7 +49,7 @@ class Backend:
         self.config = config
         self.answer_timeout_s = connect_timeout_s
         self._keepalive_s = keepalive_s
-        self._context = backend_context(config)
+        self._context = backend_context(config, authorities)
         self._candidates: list[Candidate] = []
         self._candidates_until = 0.0
         self._lookup = Lookup()

@@ -1,6 +1,7 @@
 """What is asked of TCP on both legs."""
 
 import socket
+from ipaddress import IPv4Address, IPv6Address
 from typing import Final
 
 _PROBE_PERIOD_S: Final = 30
@@ -19,3 +20,16 @@ def keep_alive(sock: socket.socket, idle_s: float) -> None:
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, max(1, round(idle_s)))
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, _PROBE_PERIOD_S)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, _PROBES)
+
+
+def socket_of(fd: int, ip: IPv4Address | IPv6Address) -> socket.socket:
+    """An accepted connection as a non-blocking socket.
+
+    Args:
+        fd: Its descriptor; the socket's from now on.
+        ip: The peer's address; an IPv4 one may have come in by an IPv6 socket, which makes no difference here.
+    """
+    family = socket.AF_INET if isinstance(ip, IPv4Address) else socket.AF_INET6
+    sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP, fileno=fd)
+    sock.settimeout(0)
+    return sock

@@ -5,6 +5,8 @@ connects to the backends and hears their greeting.
 """
 
 import errno
+import math
+import os
 import resource
 import socket
 import sysconfig
@@ -17,13 +19,14 @@ from time import monotonic
 from typing import Final
 
 from tlsproxy.config.model import BackendConfig, CertificateFiles, Config, InheritedSocket, TcpAddress, UnixAddress
-from tlsproxy.core.errors import BindError, CertificateError, NoIpv6Error
+from tlsproxy.core.errors import BindError, CertificateError, ConfigError, NoIpv6Error
 from tlsproxy.core.kinds import BackendTls, ProtocolName
 from tlsproxy.core.summary import readable
 from tlsproxy.net.tls.certs import load_certificate
 from tlsproxy.net.tls.contexts import backend_context
-from tlsproxy.process.sockets import listen
-from tlsproxy.process.stage import DESCRIPTORS_PER_SESSION, RESERVED_DESCRIPTORS, affordable_sessions
+from tlsproxy.process.crew.identity import identity_of
+from tlsproxy.process.door.sockets import listen
+from tlsproxy.process.stage import DESCRIPTORS_PER_SESSION, RESERVED_DESCRIPTORS, affordable_sessions, worker_count
 
 # certbot renews 30 days before the end; nine days later it has failed for a while.
 _DAYS_LEFT_WARNING: Final = 21
@@ -73,7 +76,7 @@ def examine(config: Config, now: datetime) -> list[Finding]:
         findings += [_bind(f"listener {listener.name}", bind, config.timeouts.keepalive) for bind in listener.bind]
     for name, backend in config.backend.items():
         findings += _backend(f"backend.{name}", backend, config)
-    return [*findings, *_numbers(config), *_descriptors(config.limits.total), *_interpreter()]
+    return [*findings, *_numbers(config), *_descriptors(config), *_identity(config), *_interpreter()]
 
 
 def _ok(subject: str, text: str) -> Finding:
@@ -241,17 +244,32 @@ def _numbers(config: Config) -> Iterator[Finding]:
         yield _warning("timeouts.idle_pop3", "below the 10 minutes of RFC 1939")
 
 
-def _descriptors(total: int) -> Iterator[Finding]:
-    """Whether the process may open what limits.total promises."""
+def _descriptors(config: Config) -> Iterator[Finding]:
+    """Whether the workers may open what limits.total promises."""
     # A start raises the soft limit to the hard one.
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    room = affordable_sessions(limit)
+    total, workers = config.limits.total, worker_count(config)
+    room = affordable_sessions(limit) * workers
     if total <= room:
         yield _ok("limits.total", f"{total} connections fit into the limit of open files")
     else:
-        wanted = DESCRIPTORS_PER_SESSION * total + RESERVED_DESCRIPTORS
+        wanted = DESCRIPTORS_PER_SESSION * math.ceil(total / workers) + RESERVED_DESCRIPTORS
         hint = f"raise it to {wanted} (LimitNOFILE= in the systemd unit, ulimit -Hn in a root shell)"
         yield _warning("limits.total", f"{total} is lowered to {room}, since only {limit} files may be open; {hint}")
+
+
+def _identity(config: Config) -> Iterator[Finding]:
+    """Whom the workers run as."""
+    run_as = config.server.run_as
+    try:
+        identity = identity_of(run_as)
+    except ConfigError as error:
+        yield from (_problem(mistake.key, f"{mistake.value}: {mistake.hint}") for mistake in error.mistakes)
+        return
+    if identity is None and os.geteuid() == 0:
+        yield _warning("server.run_as", "the workers run as root; name a user for them, who needs no right to any file")
+    elif identity is not None:
+        yield _ok("server.run_as", f"the workers run as {run_as}")
 
 
 def _interpreter() -> Iterator[Finding]:

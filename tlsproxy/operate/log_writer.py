@@ -80,6 +80,18 @@ class LineWriter:
         if superseded is not None:
             os.close(superseded)
 
+    def flush(self, within_s: float) -> bool:
+        """Wait until what was handed over is written.
+
+        Args:
+            within_s: How long to wait for that, in seconds.
+
+        Returns:
+            Whether it is.
+        """
+        with self._condition:
+            return self._condition.wait_for(lambda: not self._waiting and not self._under_way, within_s)
+
     def stop(self, within_s: float) -> bool:
         """Write what waits and end the thread.
 
@@ -135,6 +147,7 @@ class LineWriter:
         written, error = self._write_all(text)
         with self._condition:
             self._under_way = 0
+            self._condition.notify_all()
             self._is_failing = error is not None
             if error:
                 # The last line is not whole, so the count of the dropped, which comes last, has not got through.

@@ -73,6 +73,10 @@ class Logs:
         """The descriptor that lines go to, for another process to write to as well; closed by the next ``change``."""
         return self._writer.fd
 
+    def flush(self) -> bool:
+        """Write what waits, for at most 2 s; returns whether everything was written."""
+        return self._writer.flush(_STOP_WITHIN_S)
+
     def stop(self) -> bool:
         """Write what waits, for at most 2 s, and end the thread; returns whether everything was written."""
         return self._writer.stop(_STOP_WITHIN_S)

@@ -9,14 +9,19 @@ from tlsproxy.net.plane import LoopPlane, Plane
 from tlsproxy.net.selector import EpollPlane
 
 
-def make_loop(kind: LoopKind) -> tuple[asyncio.AbstractEventLoop, Plane]:
-    """Make a loop and its plane.
+def kind_of(kind: LoopKind) -> LoopKind:
+    """What is behind ``auto``.
 
     Args:
         kind: ``auto`` is the epoll plane under asyncio's own loop: a round trip through it costs less than through
             any loop's ``add_reader``, uvloop's too.
     """
-    if kind is LoopKind.UVLOOP:
+    return LoopKind.SELECTOR if kind is LoopKind.AUTO else kind
+
+
+def make_loop(kind: LoopKind) -> tuple[asyncio.AbstractEventLoop, Plane]:
+    """Make a loop and its plane."""
+    if kind_of(kind) is LoopKind.UVLOOP:
         loop = uvloop.new_event_loop()
         return loop, LoopPlane(loop)
     plane = EpollPlane()

@@ -1,5 +1,6 @@
 """Everything new is built here first, and only if all of it stands is it swapped in; the half-built is undone."""
 
+import os
 import resource
 import socket
 import sys
@@ -13,8 +14,12 @@ from tlsproxy.admission.base import Caps
 from tlsproxy.config.model import BackendConfig, Config, Limits, ListenerConfig
 from tlsproxy.core.errors import BindError, CertificateError, ConfigError, Mistake, NoIpv6Error, UnavailableError
 from tlsproxy.net.backend import Backend
+from tlsproxy.net.tcp import keep_alive
 from tlsproxy.net.tls.certs import Certificate, load_certificate
-from tlsproxy.process.sockets import Place, listen, place_of
+from tlsproxy.process.backend_watch import BackendWatch
+from tlsproxy.process.crew.identity import Identity, identity_of
+from tlsproxy.process.door.sockets import Place, listen, place_of
+from tlsproxy.process.line.supply import Supply
 from tlsproxy.server.plan import Plan, make_plan
 from tlsproxy.server.way import Way
 
@@ -29,25 +34,46 @@ class Stage:
 
     config: Config
     certificates: tuple[Certificate, ...]
-    ways: Mapping[str, Way]
+    authorities: Mapping[str, bytes]
+    """What stands in the CA files, by the backend's name."""
+    watches: Mapping[str, BackendWatch]
     plan: Plan
     caps: Caps
     listeners: Mapping[Place, ListenerConfig]
     fresh_sockets: Mapping[Place, socket.socket]
     skipped: Mapping[Place, NoIpv6Error]
     """Places that this machine cannot have and nobody misses."""
+    workers: int
+    """How many worker processes there are to be."""
+    identity: Identity | None
+    """Who they are to be; None for who we are."""
+
+    def supply(self) -> Supply:
+        """What a worker needs of all this."""
+        return Supply(
+            config=self.config,
+            certificates=self.certificates,
+            authorities=self.authorities,
+            backends={name: watch.number for name, watch in self.watches.items()},
+        )
 
 
 def set_stage(
-    config: Config, *, old: Stage | None, open_places: Container[Place], make_way: Callable[[Backend], Way]
+    config: Config,
+    *,
+    old: Stage | None,
+    open_places: Container[Place],
+    make_watch: Callable[[str, BackendConfig], BackendWatch],
+    inherited: Mapping[Place, socket.socket],
 ) -> Stage:
     """Build everything that a configuration needs.
 
     Args:
         config: The new configuration.
-        old: What is running; a backend whose configuration is the same keeps its way, and so its health.
+        old: What is running; a backend whose configuration is the same keeps its watch, and so its health.
         open_places: Where is listened already; these sockets are kept.
-        make_way: Makes the way to a new backend.
+        make_watch: Makes the watch over a new backend.
+        inherited: Listening sockets of the program that this process was before, taken where they are wanted.
 
     Returns:
         A stage of which all stands.
@@ -58,10 +84,12 @@ def set_stage(
     """
     mistakes: list[Mistake] = []
     certificates = _load_certificates(config, old, mistakes)
-    ways = _make_ways(config, old, make_way, mistakes)
-    plan = _make_plan(config, old, certificates, ways, mistakes)
+    authorities = _read_authorities(config, mistakes)
+    watches = _make_watches(config, old, make_watch)
+    plan = _make_plan(config, old, certificates, _make_ways(config, authorities, watches, mistakes), mistakes)
+    identity = _find_identity(config, mistakes)
     with ExitStack() as undo:
-        binding = _bind(config, open_places, undo)
+        binding = _bind(config, open_places, inherited, undo)
         if mistakes:
             raise ConfigError([*mistakes, *binding.mistakes])
         if binding.mistakes:
@@ -70,20 +98,28 @@ def set_stage(
     return Stage(
         config=config,
         certificates=tuple(certificates),
-        ways=ways,
+        authorities=authorities,
+        watches=watches,
         plan=plan,
-        caps=make_caps(config.limits),
+        caps=make_caps(config.limits, worker_count(config)),
         listeners={place_of(each.name, address): each for each in config.listener for address in each.bind},
         fresh_sockets=binding.sockets,
         skipped=binding.skipped,
+        workers=worker_count(config),
+        identity=identity,
     )
 
 
-def make_caps(limits: Limits) -> Caps:
-    """The limits as admission wants them; ``total`` lowered to what the descriptor limit can carry."""
+def worker_count(config: Config) -> int:
+    """How many worker processes a configuration asks for; ``auto`` is one for each core that we may run on."""
+    return len(os.sched_getaffinity(0)) if config.server.workers == "auto" else config.server.workers
+
+
+def make_caps(limits: Limits, workers: int) -> Caps:
+    """The limits as admission wants them; ``total`` lowered to what the workers' descriptor limits can carry."""
     rate = limits.connection_rate
     return Caps(
-        total=min(limits.total, affordable_sessions(resource.getrlimit(resource.RLIMIT_NOFILE)[0])),
+        total=min(limits.total, affordable_each() * workers),
         per_address=limits.per_address,
         rate_count=rate.count if rate else None,
         rate_period_s=rate.period_s if rate else 1.0,
@@ -92,6 +128,11 @@ def make_caps(limits: Limits) -> Caps:
         unauthenticated_per_address=limits.unauthenticated_per_address,
         allow=limits.allow,
     )
+
+
+def affordable_each() -> int:
+    """How many sessions one worker may have."""
+    return affordable_sessions(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
 
 
 def affordable_sessions(descriptors: int) -> int:
@@ -142,31 +183,65 @@ def _make_plan(
         return {}
 
 
-def _make_ways(
-    config: Config, old: Stage | None, make_way: Callable[[Backend], Way], mistakes: list[Mistake]
-) -> dict[str, Way]:
-    ways: dict[str, Way] = {}
-    timeouts = config.timeouts
-    is_same_pace = old is not None and old.config.timeouts == timeouts
-    for name, backend_config in config.backend.items():
-        if old is not None and is_same_pace and _is_same_backend(old, name, backend_config):
-            ways[name] = old.ways[name]
-            continue
-        try:
-            backend = Backend(
-                name, backend_config, connect_timeout_s=timeouts.backend_connect, keepalive_s=timeouts.keepalive
-            )
-        except OSError as error:
-            said = error.strerror or str(error)
-            mistakes.append(Mistake(key=f"backend.{name}.ca", value=str(backend_config.ca), hint=said))
-        else:
-            ways[name] = make_way(backend)
-    return ways
+def _read_authorities(config: Config, mistakes: list[Mistake]) -> dict[str, bytes]:
+    authorities: dict[str, bytes] = {}
+    for name, backend in config.backend.items():
+        if backend.ca is not None:
+            try:
+                authorities[name] = backend.ca.read_bytes()
+            except OSError as error:
+                mistakes.append(_ca_mistake(name, backend, error))
+    return authorities
+
+
+def _make_watches(
+    config: Config, old: Stage | None, make_watch: Callable[[str, BackendConfig], BackendWatch]
+) -> dict[str, BackendWatch]:
+    watches: dict[str, BackendWatch] = {}
+    for name, backend in config.backend.items():
+        is_same = old is not None and old.config.timeouts == config.timeouts and _is_same_backend(old, name, backend)
+        watches[name] = old.watches[name] if old is not None and is_same else make_watch(name, backend)
+    return watches
 
 
 def _is_same_backend(old: Stage, name: str, config: BackendConfig) -> bool:
     # A CA file may have changed under the same name, so that a backend with one is always built anew.
     return config.ca is None and old.config.backend.get(name) == config
+
+
+def _make_ways(
+    config: Config, authorities: Mapping[str, bytes], watches: Mapping[str, BackendWatch], mistakes: list[Mistake]
+) -> dict[str, Way]:
+    """The ways as workers will make them: here only to see that they can be made, and for their names."""
+    ways: dict[str, Way] = {}
+    for name, backend_config in config.backend.items():
+        if backend_config.ca is not None and name not in authorities:
+            continue
+        try:
+            backend = Backend(
+                name,
+                backend_config,
+                connect_timeout_s=config.timeouts.backend_connect,
+                keepalive_s=config.timeouts.keepalive,
+                authorities=authorities.get(name),
+            )
+        except OSError as error:
+            mistakes.append(_ca_mistake(name, backend_config, error))
+        else:
+            ways[name] = Way(backend, watches[name])
+    return ways
+
+
+def _ca_mistake(name: str, backend: BackendConfig, error: OSError) -> Mistake:
+    return Mistake(key=f"backend.{name}.ca", value=str(backend.ca), hint=error.strerror or str(error))
+
+
+def _find_identity(config: Config, mistakes: list[Mistake]) -> Identity | None:
+    try:
+        return identity_of(config.server.run_as)
+    except ConfigError as error:
+        mistakes += error.mistakes
+        return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,12 +253,18 @@ class _Binding:
     mistakes: list[Mistake]
 
 
-def _bind(config: Config, open_places: Container[Place], undo: ExitStack) -> _Binding:
+def _bind(
+    config: Config, open_places: Container[Place], inherited: Mapping[Place, socket.socket], undo: ExitStack
+) -> _Binding:
     binding = _Binding(sockets={}, skipped={}, mistakes=[])
     for number, listener in enumerate(config.listener):
         for index, address in enumerate(listener.bind):
             place = place_of(listener.name, address)
             if place in open_places:
+                continue
+            if place in inherited:
+                binding.sockets[place] = inherited[place]
+                keep_alive(inherited[place], config.timeouts.keepalive)
                 continue
             try:
                 binding.sockets[place] = undo.enter_context(listen(address, config.timeouts.keepalive))
@@ -192,3 +273,9 @@ def _bind(config: Config, open_places: Container[Place], undo: ExitStack) -> _Bi
             except BindError as error:
                 binding.mistakes.append(Mistake(key=f"listener[{number}].bind[{index}]", value="", hint=str(error)))
     return binding
+
+
+def yield_to_workers() -> None:
+    """Never take a core from a worker that is at work: a flood at the door must not be felt inside (sched(7))."""
+    with suppress(OSError):  # a sandbox may forbid it; then the scheduler treats all alike
+        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))

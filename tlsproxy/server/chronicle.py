@@ -1,9 +1,7 @@
 """What is written down of one connection: its summary as it grows, and every line of the log that speaks of it."""
 
-import secrets
 import sys
 from collections.abc import Callable
-from typing import Final
 
 from tlsproxy.core.addresses import Peer
 from tlsproxy.core.events import Event
@@ -18,8 +16,6 @@ from tlsproxy.protocols.base import ClientIdentified, LoggedIn, LoginFailed, Pas
 from tlsproxy.protocols.sasl import known_mechanism
 from tlsproxy.server.plan import Service
 
-_ID_BYTES: Final = 6
-
 Observation = LoginFailed | LoggedIn | ClientIdentified
 
 
@@ -28,13 +24,13 @@ class Chronicle:
 
     __slots__ = ("_clock", "_log", "_since", "phase", "summary")
 
-    def __init__(self, log: Log, service: Service, peer: Peer, clock: Callable[[], float]) -> None:
+    def __init__(self, log: Log, service: Service, peer: Peer, clock: Callable[[], float], session: str) -> None:
         self._log = log
         self._clock = clock
         self._since = clock()
         self.phase = Phase.ADMIT
         self.summary = Summary(
-            session=secrets.token_hex(_ID_BYTES),
+            session=session,
             listener=service.listener,
             protocol=service.protocol.name,
             client=peer,

@@ -1,12 +1,30 @@
 """Whether a backend is known to be down; pure, the clock is a parameter."""
 
-from typing import Final
+from typing import Final, Protocol
+
+from tlsproxy.core.errors import BackendError
 
 _FAILURES: Final = 5
 _CLIENTS: Final = 2  # one client's odd luck must not close the door for all
 _DOWN_S: Final = 30.0
 PROBE_PERIOD_S: Final = 2.0
 """While it is down, somebody must knock this often; nobody's login is risked for it."""
+
+
+class BackendHealth(Protocol):
+    """A backend's health as those see it who reach for it."""
+
+    def is_down(self) -> bool:
+        """Whether new sessions should be told at once, instead of being held."""
+        ...
+
+    def failed(self, client: bytes, error: BackendError) -> None:
+        """It could not be reached for a client, of whom ``Peer.key`` is given."""
+        ...
+
+    def worked(self, address: str) -> None:
+        """It was reached, at this address."""
+        ...
 
 
 class Health:
@@ -23,6 +41,11 @@ class Health:
     def is_down(self, now: float) -> bool:
         """Whether new sessions should be told at once, instead of being held."""
         return self._down_until is not None and now < self._down_until
+
+    @property
+    def is_suspect(self) -> bool:
+        """Whether it failed since it last worked."""
+        return self._failures > 0
 
     def failed(self, client: bytes, now: float) -> bool:
         """A connect failed for a client.

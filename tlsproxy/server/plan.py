@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from tlsproxy.admission.base import Admission
+from tlsproxy.admission.base import TicketHolders
 from tlsproxy.config.model import Config, ListenerConfig
 from tlsproxy.core.kinds import ListenerTls, ProtocolName
 from tlsproxy.core.log import Log
@@ -41,7 +41,7 @@ class House:
 
     plane: Plane
     idle_clock: IdleClock
-    admission: Admission
+    admission: TicketHolders
     log: Log
 
 

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any, Final
 
-from tlsproxy.admission.base import Ticket
 from tlsproxy.core.outcome import Reason
 from tlsproxy.server.session import Session
 
@@ -46,9 +45,9 @@ class Roster:
         if ended is not None and not ended.done():
             ended.set_result(None)
 
-    def evict(self, ticket: Ticket, reason: Reason, limit: str) -> None:
-        """End the session that holds a ticket, if it still lives, telling it the number that was reached."""
-        session = self._by_ticket.get(ticket.id)
+    def evict(self, ticket: int, reason: Reason, limit: str) -> None:
+        """End the session that holds the ticket, if it still lives, telling it the number that was reached."""
+        session = self._by_ticket.get(ticket)
         if session is not None:
             session.stop(reason, limit)
 
@@ -65,6 +64,11 @@ class Roster:
             for number, session in enumerate(sessions):
                 group.create_task(self._dismiss(session, loop.time() + number * pace_s, until))
         await self._wait(_GRACE_S)
+
+    async def emptied(self, limit_s: float) -> bool:
+        """Wait until no session is left; False if some still are after so many seconds."""
+        await self._wait(limit_s)
+        return not self._sessions
 
     async def stop(self) -> None:
         """End every session now, without goodbyes."""

@@ -58,13 +58,20 @@ class Session:
     )
 
     def __init__(
-        self, house: House, service: Service, sock: socket.socket, peer: Peer, admitted: Ticket | Refused
+        self,
+        house: House,
+        service: Service,
+        sock: socket.socket,
+        peer: Peer,
+        admitted: Ticket | Refused,
+        *,
+        session: str,
     ) -> None:
         self._house = house
         self._service = service
         self.ticket = admitted if isinstance(admitted, Ticket) else None
         """The ticket, if the connection was admitted."""
-        self._chronicle = Chronicle(house.log, service, peer, asyncio.get_running_loop().time)
+        self._chronicle = Chronicle(house.log, service, peer, asyncio.get_running_loop().time, session)
         client = Endpoint(house.plane, sock)
         self._scene: Opening | Relay = Opening(house, service, self._chronicle, client, admitted)
         """What holds the client and the backend."""

@@ -4,14 +4,12 @@ import asyncio
 from dataclasses import dataclass
 
 from tlsproxy.core.errors import BackendError
-from tlsproxy.core.events import Event
-from tlsproxy.core.log import Log
 from tlsproxy.core.outcome import Reason
 from tlsproxy.net.backend import Backend
 from tlsproxy.net.endpoint import Endpoint, PeerLostError
 from tlsproxy.net.plane import Plane
 from tlsproxy.protocols.base import Hangup, StartTls, ToBackend, Upgrade
-from tlsproxy.server.health import PROBE_PERIOD_S, Health
+from tlsproxy.server.health import BackendHealth
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,12 +26,9 @@ class Arrival:
 class Way:
     """One backend, shared by all sessions."""
 
-    def __init__(self, backend: Backend, log: Log) -> None:
+    def __init__(self, backend: Backend, health: BackendHealth) -> None:
         self.backend = backend
-        self._log = log
-        self._health = Health()
-        self._probe: asyncio.Task[None] | None = None
-        self._is_closed = False
+        self.health = health
 
     @property
     def name(self) -> str:
@@ -42,7 +37,7 @@ class Way:
 
     def is_down(self) -> bool:
         """Whether new sessions should be told at once that the mail server cannot be reached."""
-        return self._health.is_down(_now())
+        return self.health.is_down()
 
     async def connect(self, plane: Plane, client: bytes, upgrade: Upgrade) -> Arrival:
         """Connect for a client, TLS included where the configuration asks for it.
@@ -64,53 +59,20 @@ class Way:
                 endpoint.close()
                 raise
         except BackendError as error:
-            self._failed(plane, client, error)
+            self.health.failed(client, error)
             raise
-        self.worked(str(candidate))
+        self.health.worked(str(candidate))
         port = source[1] if isinstance(source, tuple) else None
         return Arrival(endpoint=endpoint, address=str(candidate), source_port=port, greeting=greeting)
 
-    def worked(self, address: str) -> None:
-        """Somebody reached the backend."""
-        seconds = self._health.worked(_now())
-        if seconds is not None:
-            self._log.warning(Event.BACKEND_RECOVERED, backend=self.name, address=address, seconds=round(seconds, 1))
-
-    def close(self) -> None:
-        """Probe no more, now or later; sessions that still use this way go on."""
-        self._is_closed = True
-        self._stop_probing()
-
-    def _stop_probing(self) -> None:
-        if self._probe is not None:
-            self._probe.cancel()
-            self._probe = None
-
-    def _failed(self, plane: Plane, client: bytes, error: BackendError) -> None:
-        if not self._health.failed(client, _now()) or self._is_closed:
-            return
-        self._log.error(
-            Event.BACKEND_LOST,
-            backend=self.name,
-            address=str(self.backend.config.address),
-            reason=error.reason,
-            error=error.detail,
-        )
-        self._stop_probing()
-        self._probe = asyncio.get_running_loop().create_task(self._knock(plane), name=f"probe {self.name}")
-
-    async def _knock(self, plane: Plane) -> None:
-        """Try until the backend takes a connection; sessions are told meanwhile, without trying."""
-        while True:
-            await asyncio.sleep(PROBE_PERIOD_S)
-            try:
-                endpoint, candidate = await self.backend.connect(plane)
-            except BackendError:
-                self._health.still_down(_now())
-                continue
-            endpoint.close()
-            self.worked(str(candidate))
-            return
+    async def knock(self, plane: Plane) -> None:
+        """Try whether the backend takes a connection again; nobody's login is risked for it."""
+        try:
+            endpoint, candidate = await self.backend.connect(plane)
+        except BackendError:
+            return  # as is known; whoever had it tried will have it tried again
+        endpoint.close()
+        self.health.worked(str(candidate))
 
     async def _secure(self, endpoint: Endpoint, upgrade: Upgrade) -> tuple[Endpoint, bytes]:
         if self.backend.wants_tls:
@@ -137,7 +99,3 @@ class Way:
         except PeerLostError as error:
             raise BackendError(Reason.BACKEND_DOWN, f"{error.ending} before TLS") from error
         raise BackendError(Reason.BACKEND_DOWN, "closed before TLS")
-
-
-def _now() -> float:
-    return asyncio.get_running_loop().time()

@@ -7,7 +7,8 @@ that replaces the files meanwhile cannot slip a half-written pair in.
 import itertools
 import os
 import ssl
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -62,16 +63,31 @@ class Certificate:
         Raises:
             CertificateError: OpenSSL does not take it, for instance a key too small for the profile.
         """
-        fd = os.memfd_create("certificate", os.MFD_CLOEXEC)
         try:
-            with os.fdopen(os.dup(fd), "wb") as file:
-                file.write(self.key_pem.rstrip() + b"\n" + self.chain_pem)
-            context.load_cert_chain(f"/proc/self/fd/{fd}")
+            with memory_file("certificate", self.key_pem.rstrip() + b"\n" + self.chain_pem) as path:
+                context.load_cert_chain(path)
         except (ssl.SSLError, OSError) as error:
             reason = getattr(error, "reason", None) or error
             raise CertificateError(f"{self.chain_file}: OpenSSL does not take this pair: {reason}") from error
-        finally:
-            os.close(fd)
+
+
+@contextmanager
+def memory_file(name: str, data: bytes) -> Iterator[str]:
+    """Give OpenSSL, which reads files only, what stands in memory.
+
+    Yields:
+        The path of an anonymous file, good for as long as the context lasts.
+
+    Raises:
+        OSError: There is no descriptor or no memory for it.
+    """
+    fd = os.memfd_create(name, os.MFD_CLOEXEC)
+    try:
+        with os.fdopen(os.dup(fd), "wb") as file:
+            file.write(data)
+        yield f"/proc/self/fd/{fd}"
+    finally:
+        os.close(fd)
 
 
 def load_certificate(files: CertificateFiles) -> Certificate:

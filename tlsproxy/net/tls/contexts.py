@@ -11,7 +11,7 @@ from typing import Final
 from tlsproxy.config.model import BackendConfig
 from tlsproxy.core.kinds import TlsProfile
 from tlsproxy.core.outcome import Reason
-from tlsproxy.net.tls.certs import Certificate, pick
+from tlsproxy.net.tls.certs import Certificate, memory_file, pick
 from tlsproxy.net.tls.client_hello import ClientHello
 from tlsproxy.net.tls.handshake import HandshakeError
 
@@ -63,8 +63,12 @@ class ServerTls:
         return self._contexts[pick(self._certificates, hello.server_name)]
 
 
-def backend_context(config: BackendConfig) -> ssl.SSLContext:
+def backend_context(config: BackendConfig, authorities: bytes | None = None) -> ssl.SSLContext:
     """The client's context for a backend.
+
+    Args:
+        config: How the backend is reached.
+        authorities: What stands in the CA file, for a process that may not read it; without it the file is read.
 
     Raises:
         OSError: The CA file cannot be read or holds no certificate.
@@ -74,7 +78,8 @@ def backend_context(config: BackendConfig) -> ssl.SSLContext:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     elif config.ca is not None:
-        context.load_verify_locations(cafile=str(config.ca))
+        with memory_file("authorities", authorities or config.ca.read_bytes()) as path:
+            context.load_verify_locations(cafile=path)
     else:
         context.load_default_certs()
     if config.legacy_tls:

@@ -1,6 +1,5 @@
 """The door: who is handed over, who is turned away and in which words, and what happens on a reload."""
 
-import asyncio
 from typing import Any
 
 import pytest
@@ -29,23 +28,6 @@ def test_listener_that_is_dropped_and_its_neighbour(make_proxy: Any, closing: An
     inside.send(b"a NOOP\r\n")
     assert inside.line() == b"a OK Nothing done\r\n", "who is inside stays"
     assert proxy.call(proxy.door.places) == frozenset(there)
-
-
-def test_nobody_is_admitted_for_a_session_that_cannot_begin(
-    make_proxy: Any, closing: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    proxy: RunningProxy = make_proxy()
-    failures: list[Any] = []
-
-    def serve(*_: object) -> None:
-        raise RuntimeError("a bug")
-
-    monkeypatch.setattr(proxy.worker, "serve", serve)
-    proxy.call(lambda: asyncio.get_running_loop().set_exception_handler(lambda _, context: failures.append(context)))
-    peer = closing(dial(proxy.ports["imap"]))
-    assert peer.rest() == b""
-    assert proxy.call(lambda: proxy.admission.total_count) == 0
-    assert [str(failure["exception"]) for failure in failures] == ["a bug"]
 
 
 def test_turned_away_with_one_line(make_proxy: Any, closing: Any) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from tlsproxy.config.model import InheritedSocket, TcpAddress
 from tlsproxy.core.errors import BindError, NoIpv6Error
-from tlsproxy.process.sockets import address_of, listen, place_of
+from tlsproxy.process.door.sockets import address_of, listen, place_of
 
 LOOPBACK = TcpAddress("127.0.0.1", 0)
 
@@ -102,7 +102,7 @@ import os, sys
 os.dup2(int(sys.argv[1]), 4)
 os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS="2", LISTEN_FDNAMES="other:imaps")
 from tlsproxy.config.model import InheritedSocket
-from tlsproxy.process.sockets import address_of, listen
+from tlsproxy.process.door.sockets import address_of, listen
 for _ in range(2):  # a reload that drops the listener and takes it again
     sock = listen(InheritedSocket("imaps"), 60.0)
     assert sock.gettimeout() == 0 and sock.fileno() != 4

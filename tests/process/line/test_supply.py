@@ -1,0 +1,111 @@
+"""What a worker is given is what the supervisor has, to the last key of the configuration."""
+
+import os
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rig.pki import Pki
+
+from tlsproxy.config.model import CertificateFiles, Config
+from tlsproxy.net.tls.certs import load_certificate
+from tlsproxy.process.line.supply import Supply, read_supply
+
+WHOLE: Final[dict[str, Any]] = {
+    "listener": [
+        {
+            "name": "office",
+            "protocol": "imap",
+            "tls": "starttls",
+            "bind": ["127.0.0.1:1143", "[::1]:0", "fd:office"],
+            "backend": "old",
+            "profile": "old",
+        },
+        {"protocol": "pop3", "bind": ["127.0.0.1:0"]},
+    ],
+    "backend": {
+        "old": {
+            "address": "unix:/run/old mail.sock",
+            "tls": "starttls",
+            "ca": "/etc/ca.pem",
+            "server_name": "old.invalid",
+        },
+        "pop3": {"address": "[::1]:110", "tls": "implicit", "verify": False, "legacy_tls": True},
+    },
+    "limits": {
+        "total": 99,
+        "per_address": "none",
+        "connection_rate": "7/90s",
+        "connection_burst": 5,
+        "unauthenticated": 3,
+        "unauthenticated_per_address": "none",
+        "allow": ["192.0.2.0/24", "2001:db8::/32"],
+        "bad_commands": 9,
+        "line_imap": "9KiB",
+        "literal": 4097,
+    },
+    "timeouts": {"login": "61500ms", "drain": "1s", "keepalive": "2m", "upgrade_grace": "0s", "idle_imap": "31m"},
+    "log": {"format": "console", "file": "/var/log/ü.jsonl", "level": "debug"},
+    "server": {"workers": 5, "run_as": "joe:mail", "loop": "uvloop"},
+}
+
+
+def supply_of(pki: Pki, folder: Path, **sections: Any) -> Supply:
+    more = pki.pair(folder, "ünï.example".encode("idna").decode())
+    pairs = [CertificateFiles(chain=pki.chain, key=pki.key), CertificateFiles(chain=more[0], key=more[1])]
+    tls = {"certificates": [{"chain": str(pair.chain), "key": str(pair.key)} for pair in pairs], "profile": "modern"}
+    config = Config.model_validate({"tls": tls, **WHOLE, **sections})
+    return Supply(
+        config=config,
+        certificates=[load_certificate(pair) for pair in pairs],
+        authorities={"old": bytes(range(256))},
+        backends={"old": 1, "pop3": 2},
+    )
+
+
+def test_all_of_it_arrives(rig_pki: Pki, tmp_path: Path, closing: Any) -> None:
+    given = supply_of(rig_pki, tmp_path)
+    found = read_supply(given.write())
+    assert found.config == given.config
+    assert found.config.limits.allow == (ip_network("192.0.2.0/24"), ip_network("2001:db8::/32"))
+    assert found.listeners == given.listeners == ["office", "pop3s"]
+    assert found.authorities == given.authorities
+    assert found.backends == given.backends
+    assert [one.names for one in found.certificates] == [one.names for one in given.certificates]
+    for one, other in zip(found.certificates, given.certificates, strict=True):
+        assert (one.chain_pem, one.key_pem, one.chain_file) == (other.chain_pem, other.key_pem, other.chain_file)
+        assert (one.not_before, one.not_after) == (other.not_before, other.not_after)
+        assert one == other, "so that a worker knows on a reload that a context can be kept"
+
+
+def test_every_section_is_tried_here() -> None:
+    assert {*WHOLE, "tls"} == set(Config.model_fields)
+
+
+def test_many_read_the_same_file(rig_pki: Pki, tmp_path: Path, closing: Any) -> None:
+    fd = supply_of(rig_pki, tmp_path).write()
+    assert not os.get_inheritable(fd)
+    first, second = (read_supply(os.dup(fd)) for _ in range(2))
+    os.close(fd)
+    assert first.config == second.config
+
+
+@given(st.sampled_from(["backend_connect", "keepalive", "drain", "upgrade_grace"]), st.integers(1, 9_999_999))
+def test_durations_lose_nothing(key: str, milliseconds: int) -> None:
+    pair = {"chain": "/a", "key": "/b"}
+    raw = {"tls": {"certificates": [pair]}, "backend": {"imap": {"address": "127.0.0.1:1"}}}
+    config = Config.model_validate({**raw, "timeouts": {key: f"{milliseconds}ms"}})
+    empty = Supply(config=config, certificates=[], authorities={}, backends={})
+    assert read_supply(empty.write()).config == config
+
+
+def test_what_is_no_supply(closing: Any) -> None:
+    fd = os.memfd_create("nonsense")
+    os.write(fd, b"no json")
+    with pytest.raises(ValueError, match="invalid literal"):
+        read_supply(fd)
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(fd)

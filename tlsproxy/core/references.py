@@ -1,0 +1,23 @@
+"""The ids of connections: what logs call ``session`` and clients are told as ``ref=``; must not draw random numbers."""
+
+from dataclasses import dataclass
+from typing import Final
+
+_BITS: Final = 48
+_DIGITS: Final = _BITS // 4
+_MASK: Final = (1 << _BITS) - 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class References:
+    """Turns the number of a connection into its id, so that the id need not be kept where the number is.
+
+    An odd factor makes it one to one: no two of 2**48 numbers have the same id, and neighbours do not look alike.
+    """
+
+    start: int
+    factor: int
+
+    def of(self, number: int) -> str:
+        """Twelve hexadecimal digits."""
+        return f"{(self.start + number * (self.factor | 1)) & _MASK:0{_DIGITS}x}"

@@ -1,0 +1,1 @@
+"""The worker processes as the supervisor sees them."""

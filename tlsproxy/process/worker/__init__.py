@@ -1,0 +1,1 @@
+"""What runs in a worker process: sessions, and the ear for what the supervisor says."""

@@ -1,0 +1,45 @@
+"""A worker: owns sessions, the plan they are served by, and the clock of their idle limits; never accepts."""
+
+import asyncio
+import socket
+
+from tlsproxy.admission.base import Refused, Ticket, TicketHolders
+from tlsproxy.core.addresses import Peer
+from tlsproxy.core.log import Log
+from tlsproxy.core.outcome import Reason
+from tlsproxy.net.idle import IdleClock
+from tlsproxy.net.plane import Plane
+from tlsproxy.server.plan import House, Plan
+from tlsproxy.server.roster import Roster
+from tlsproxy.server.session import Session
+
+
+class Worker:
+    """Serves the connections that the door hands over."""
+
+    def __init__(self, plane: Plane, admission: TicketHolders, log: Log, plan: Plan) -> None:
+        self._idle_clock = IdleClock(asyncio.get_running_loop())
+        self._house = House(plane=plane, idle_clock=self._idle_clock, admission=admission, log=log)
+        self.plan = plan
+        """What new sessions are served by; swapped whole on reload, old sessions keep theirs."""
+        self.roster = Roster()
+
+    def serve(self, listener: str, sock: socket.socket, peer: Peer, admitted: Ticket | Refused, session: str) -> None:
+        """Begin a session; one that was refused is let in as far as it takes to tell it why.
+
+        Args:
+            listener: Where it came in.
+            sock: The connection; owned by the session from now on.
+            peer: Who it is.
+            admitted: Its ticket, or why it has none.
+            session: Its id.
+        """
+        self.roster.add(Session(self._house, self.plan[listener], sock, peer, admitted, session=session))
+
+    def evict(self, ticket: int, limit: str) -> None:
+        """End the oldest un-authenticated session for a new one, since there are as many as the limit."""
+        self.roster.evict(ticket, Reason.UNAUTHENTICATED_FULL, limit)
+
+    def close(self) -> None:
+        """Stop the clock; call when no session is left."""
+        self._idle_clock.close()
