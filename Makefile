@@ -5,6 +5,8 @@
 #   make check    formatting, lint, types, import rules
 #   make coverage which lines and branches the tests without real servers reach
 #   make fmt      put the formatting right
+#   make bench-quick  measure tlsproxy beside nginx, HAProxy and hitch, in two minutes; see bench/README.md
+#   make bench    all that bench/README.md shows, in half an hour; BENCH_PYTHONS=/usr/bin/python3 adds a column
 #   make clean    remove what was made here
 #
 # PYTHON=python3.12 picks another Python; 3.11 is the oldest that works.
@@ -17,7 +19,7 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 # More workers than this start more mail servers than they save time.
 PYTEST := -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadgroup
 
-.PHONY: run test check lint format types imports coverage fmt clean
+.PHONY: run test check lint format types imports coverage fmt clean native bench bench-quick
 
 run: $(VENV)/run.installed
 	$(BIN)/tlsproxy demo $(ARGS)
@@ -49,6 +51,29 @@ fmt: $(VENV)/check.installed
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# The load generator and the backend of the benchmark.
+NATIVE := build/bench
+native: $(NATIVE)/loadgen $(NATIVE)/backend
+
+$(NATIVE)/%: bench/native/%.c bench/native/common.h
+	@mkdir -p $(NATIVE)
+	$(CC) -O2 -Wall -Wextra -Wshadow -o $@ $< -lssl -lcrypto
+
+# Peers that are missing are left out; `make bench` installs them first where it may. Other interpreters to run
+# tlsproxy with need its dependencies: BENCH_PYTHONS="/path/to/venv/bin/python ...".
+BENCH_PYTHONS ?=
+BENCH := $(BIN)/python -m bench --python $(BIN)/python $(addprefix --python ,$(BENCH_PYTHONS))
+
+bench-quick: $(VENV)/run.installed native
+	$(BENCH) --quick $(ARGS)
+
+bench: $(VENV)/bench.installed bench-packages native
+	$(BENCH) --write-readme --plot $(ARGS)
+
+.PHONY: bench-packages
+bench-packages:
+	@bench/install-packages
+
 clean:
 	rm -rf $(VENV) build dist htmlcov .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	rm -rf .import_linter_cache
@@ -58,6 +83,7 @@ clean:
 $(VENV)/run.installed: EXTRAS :=
 $(VENV)/test.installed: EXTRAS := [test]
 $(VENV)/check.installed: EXTRAS := [test,check]
+$(VENV)/bench.installed: EXTRAS := [bench]
 $(VENV)/%.installed: pyproject.toml $(BIN)/python
 	$(PIP) install --editable '.$(EXTRAS)'
 	@touch $@
