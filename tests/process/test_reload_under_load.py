@@ -104,7 +104,7 @@ def test_descriptors_come_back(crew: Starter, come_in: Opener) -> None:
         os.kill(next(pid for pid in program.settled() if pid != program.worker_of(steady)), signal.SIGKILL)
         program.wait("worker.started", 2 + count)
     program.settled()
-    wait_until(lambda: descriptors_of(program.pid) == before)
+    wait_until(lambda: descriptors_of(program.pid) <= before)  # fewer, if one was on its way
     program.signal(signal.SIGUSR2)
     program.wait("server.started", 2)
     steady.close()

@@ -29,6 +29,7 @@ class Guest:
         self.ticket = ticket_of(number) if number is not None else None
         self.stops: list[tuple[Any, ...]] = []
         self.stopped_at = 0.0
+        self.is_logged_in = False
         self.looks = 0
         self._looks_needed = looks_needed
         self._stops_needed = stops_needed
@@ -146,6 +147,16 @@ async def test_evicted_by_ticket(roster: Roster) -> None:
     await empty(roster)
     roster.evict(1, Reason.UNAUTHENTICATED_FULL, "512")
     assert len(oldest.stops) == 1, "who is gone is not evicted"
+
+
+async def test_who_has_logged_in_meanwhile_is_not_evicted(roster: Roster) -> None:
+    guest = Guest(1)
+    guest.is_logged_in = True
+    add(roster, guest)
+    roster.evict(1, Reason.UNAUTHENTICATED_FULL, "512")
+    assert guest.stops == []
+    guest.leave()
+    await empty(roster)
 
 
 async def test_drain_of_nobody(roster: Roster) -> None:

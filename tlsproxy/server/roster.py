@@ -46,9 +46,12 @@ class Roster:
             ended.set_result(None)
 
     def evict(self, ticket: int, reason: Reason, limit: str) -> None:
-        """End the session that holds the ticket, if it still lives, telling it the number that was reached."""
+        """End the session that holds the ticket, if it still lives, telling it the number that was reached.
+
+        One that has logged in meanwhile stays: whoever chose it did not know that yet.
+        """
         session = self._by_ticket.get(ticket)
-        if session is not None:
+        if session is not None and not session.is_logged_in:
             session.stop(reason, limit)
 
     async def drain(self, window_s: float) -> None:

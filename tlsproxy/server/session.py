@@ -83,6 +83,11 @@ class Session:
         self._is_told = False
         self._bytes_at_last_look = -1
 
+    @property
+    def is_logged_in(self) -> bool:
+        """Whether the login stands."""
+        return isinstance(self._scene, Relay)
+
     # The story.
 
     def begin(self, keeper: Keeper) -> None:
