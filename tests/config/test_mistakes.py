@@ -304,6 +304,12 @@ def _refusal(table: dict[str, object]) -> ValidationError | None:
     return None
 
 
+def test_what_cannot_be_printed_is_escaped_in_a_hint(told: Told) -> None:
+    (line,) = told(TLS + '[backend.imap]\naddress = "127.0.0.1:1143"\ntls = "implicit"\nserver_name = "\\u001f"\n')
+    assert "\\x1f" in line
+    assert line.isprintable()
+
+
 def test_the_environment_and_the_file_meet_in_one_line(told: Told) -> None:
     assert told(TLS + IMAP, {"TLSPROXY__LIMITS": "5"}) == [
         "limits = 5: write [limits] and below it its keys, as total = 4096 (set by TLSPROXY__LIMITS)"

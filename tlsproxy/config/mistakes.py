@@ -47,7 +47,12 @@ def _told(detail: ErrorDetails, origins: Mapping[Path, str]) -> Iterator[Mistake
     origin = next((f" (set by {name})" for where, name in origins.items() if path[: len(where)] == where), "")
     has_value = detail["type"] != "missing" and detail["loc"] == path
     value = shortened(detail["input"]) if has_value else ""
-    yield Mistake(key=key_path(path), value=value, hint=word(path, detail) + origin)
+    yield Mistake(key=key_path(path), value=value, hint=_printable(word(path, detail)) + origin)
+
+
+def _printable(text: str) -> str:
+    """A hint may quote what stands in the file."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def key_path(path: Path) -> str:
