@@ -103,7 +103,7 @@ def test_flood(crew: Starter, closing: Closing) -> None:
         for _ in range(4000):
             sock = socket.create_connection(("127.0.0.1", program.ports["imap"]), 20, (source, 0))
             sock.close()
-        assert others.count > 2
+        assert others.count, "others are served meanwhile"
         seen = others.count
         wait_until(lambda: others.count > seen + 10)
     for client in inside:
