@@ -15,6 +15,7 @@ from tlsproxy.config.model import RULES_BROKEN
 from tlsproxy.config.overrides import Path, Table
 from tlsproxy.config.rules import nearest
 from tlsproxy.core.errors import Mistake
+from tlsproxy.core.text import printable
 
 _VALUE_LIMIT_CHARS: Final = 60
 # TOML 1.0, "Keys".
@@ -47,12 +48,7 @@ def _told(detail: ErrorDetails, origins: Mapping[Path, str]) -> Iterator[Mistake
     origin = next((f" (set by {name})" for where, name in origins.items() if path[: len(where)] == where), "")
     has_value = detail["type"] != "missing" and detail["loc"] == path
     value = shortened(detail["input"]) if has_value else ""
-    yield Mistake(key=key_path(path), value=value, hint=_printable(word(path, detail)) + origin)
-
-
-def _printable(text: str) -> str:
-    """A hint may quote what stands in the file."""
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+    yield Mistake(key=key_path(path), value=value, hint=printable(word(path, detail)) + origin)
 
 
 def key_path(path: Path) -> str:

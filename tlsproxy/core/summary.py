@@ -6,6 +6,7 @@ from typing import Final
 from tlsproxy.core.addresses import Peer
 from tlsproxy.core.kinds import LoginResult
 from tlsproxy.core.outcome import Outcome, Phase
+from tlsproxy.core.text import printable
 
 SCHEMA_VERSION: Final = 1
 _TEXT_LIMIT_CHARS: Final = 80
@@ -88,8 +89,4 @@ def readable(data: bytes | None) -> str | None:
     """Wire bytes as text for a log: UTF-8 where it is, escaped where not, controls escaped, cut to 80 characters."""
     if data is None:
         return None
-    text = data.decode("utf-8", "backslashreplace")[:_TEXT_LIMIT_CHARS]
-    if text.isprintable():
-        return text
-    escaped = (c if c.isprintable() else ascii(c)[1:-1] for c in text)
-    return "".join(escaped)[:_TEXT_LIMIT_CHARS]
+    return printable(data.decode("utf-8", "backslashreplace")[:_TEXT_LIMIT_CHARS])[:_TEXT_LIMIT_CHARS]

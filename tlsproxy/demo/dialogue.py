@@ -7,6 +7,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Final, Self
 
+from tlsproxy.core.text import printable
 from tlsproxy.demo.screen import Screen
 
 # Everything happens on this machine; what takes longer does not come.
@@ -174,5 +175,4 @@ class Dialogue:
 
 def _shown(raw: bytes) -> str:
     """A line for the screen: no line end, and nothing that a terminal would obey."""
-    text = raw.rstrip(b"\r\n").decode("utf-8", "backslashreplace")
-    return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)
+    return printable(raw.rstrip(b"\r\n").decode("utf-8", "backslashreplace"))

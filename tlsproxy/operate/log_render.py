@@ -12,6 +12,7 @@ import orjson
 from tlsproxy.core.events import Event
 from tlsproxy.core.kinds import LogLevel
 from tlsproxy.core.summary import readable
+from tlsproxy.core.text import printable
 
 _CONSOLE_VALUE_LIMIT_CHARS: Final = 1000
 _MESSAGE_LIMIT_CHARS: Final = 200
@@ -88,7 +89,7 @@ def _cut(text: bytes) -> bytes:
 def _exception(error: BaseException) -> str:
     frames = [(frame.f_code, line) for frame, line in traceback.walk_tb(error.__traceback__)][-_FRAMES_LIMIT:]
     where = " > ".join(f"{PurePath(code.co_filename).name}:{line} {code.co_name}" for code, line in frames)
-    message = _escaped(str(error)[:_MESSAGE_LIMIT_CHARS])
+    message = printable(str(error)[:_MESSAGE_LIMIT_CHARS])
     name = type(error).__name__
     return (f"{name}: {message}" if message else name) + (f" (at {where})" if where else "")
 
@@ -146,11 +147,7 @@ def _text(value: object) -> str:
         case dict():
             return ",".join(f"{_text(key)}:{_text(part)}" for key, part in value.items())
         case str():
-            text = _escaped(str(value)[:_CONSOLE_VALUE_LIMIT_CHARS])
+            text = printable(str(value)[:_CONSOLE_VALUE_LIMIT_CHARS])
             # Quoted whenever it could be taken for more than one value, and what would end the quotation escaped.
             return '"' + text.replace("\\", r"\\").replace('"', r"\"") + '"' if set(text) & {" ", '"', "="} else text
     return _text(_plain(value))
-
-
-def _escaped(text: str) -> str:
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

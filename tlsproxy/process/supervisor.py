@@ -5,7 +5,6 @@ import gc
 import itertools
 import os
 import platform
-import secrets
 import signal
 import socket
 import ssl
@@ -19,7 +18,6 @@ from tlsproxy.config.model import BackendConfig, Config
 from tlsproxy.core.errors import ConfigError
 from tlsproxy.core.events import Event
 from tlsproxy.core.kinds import LoopKind
-from tlsproxy.core.references import References
 from tlsproxy.net.plane import Plane
 from tlsproxy.process import notify, signals, upgrade
 from tlsproxy.process.backend_watch import BackendWatch
@@ -28,13 +26,12 @@ from tlsproxy.process.crew.crew import Crew
 from tlsproxy.process.crew.equipment import Equipment
 from tlsproxy.process.crew.hiring import AdoptedProcess, own_command
 from tlsproxy.process.door.door import Door
-from tlsproxy.process.door.farewell import Farewell
+from tlsproxy.process.door.farewell import Farewell, new_references
 from tlsproxy.process.line import words
 from tlsproxy.process.logs import Logs, StartLogs
 from tlsproxy.process.loops import kind_of, make_loop
 from tlsproxy.process.stage import Stage, affordable_each, raise_descriptor_limit, set_stage, yield_to_workers
 
-_REFERENCE_BITS: Final = 48
 _TURNS: Final = 3  # of the loop, in which it hears of a signal, calls the handler, and goes on here
 
 
@@ -93,7 +90,7 @@ class Supervisor:
         self._stage = stage = set_stage(
             config, old=None, open_places=(), make_watch=self._make_watch, inherited=sockets
         )
-        self._references = handover.references if handover else _new_references()
+        self._references = handover.references if handover else new_references()
         self._admission = AdmissionTable(stage.caps)
         self._farewell = Farewell(self._plane, self._log, self._admission, self._references, stage.plan)
         self._crew = Crew(
@@ -152,7 +149,7 @@ class Supervisor:
             while not drained.done():
                 hurried = asyncio.create_task(self._signals.get())
                 await asyncio.wait({drained, hurried}, return_when=asyncio.FIRST_COMPLETED)
-                is_hurried = hurried.done() and hurried.result() in {signal.SIGTERM, signal.SIGINT}
+                is_hurried = hurried.done() and hurried.result() not in signals.CHANGES
                 hurried.cancel()
                 if is_hurried:
                     drained.cancel()
@@ -296,7 +293,3 @@ class Supervisor:
             backends=len(stage.config.backend),
             needs_restart=["server"] if needs_restart else [],
         )
-
-
-def _new_references() -> References:
-    return References(start=secrets.randbits(_REFERENCE_BITS), factor=secrets.randbits(_REFERENCE_BITS))

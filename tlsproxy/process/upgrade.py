@@ -20,6 +20,7 @@ from tlsproxy.admission.table import AdmissionState
 from tlsproxy.config.units import parse_bind
 from tlsproxy.core.addresses import Peer
 from tlsproxy.core.references import References
+from tlsproxy.net.tls.memory import write_memory
 from tlsproxy.process.crew.member import Member
 from tlsproxy.process.door.sockets import Place
 from tlsproxy.process.line import words
@@ -83,9 +84,7 @@ class Handover:
         Raises:
             OSError: It cannot be started; nothing has changed.
         """
-        fd = os.memfd_create("handover", 0)
-        with os.fdopen(os.dup(fd), "wb") as file:
-            file.write(orjson.dumps(self._as_json()))
+        fd = write_memory("handover", orjson.dumps(self._as_json()))
         passed = [fd, *(each for _, each in self.listeners), *(worker.fd for worker in self.workers)]
         for each in passed:
             os.set_inheritable(each, True)  # noqa: FBT003 - its only parameter

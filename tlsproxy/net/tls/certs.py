@@ -7,8 +7,7 @@ that replaces the files meanwhile cannot slip a half-written pair in.
 import itertools
 import os
 import ssl
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -22,6 +21,7 @@ from cryptography.x509.oid import NameOID
 
 from tlsproxy.config.model import CertificateFiles
 from tlsproxy.core.errors import CertificateError
+from tlsproxy.net.tls.memory import memory_file
 
 _SECONDS_PER_DAY: Final = 86400
 _OTHERS_MAY_READ: Final = 0o004
@@ -69,25 +69,6 @@ class Certificate:
         except (ssl.SSLError, OSError) as error:
             reason = getattr(error, "reason", None) or error
             raise CertificateError(f"{self.chain_file}: OpenSSL does not take this pair: {reason}") from error
-
-
-@contextmanager
-def memory_file(name: str, data: bytes) -> Iterator[str]:
-    """Give OpenSSL, which reads files only, what stands in memory.
-
-    Yields:
-        The path of an anonymous file, good for as long as the context lasts.
-
-    Raises:
-        OSError: There is no descriptor or no memory for it.
-    """
-    fd = os.memfd_create(name, os.MFD_CLOEXEC)
-    try:
-        with os.fdopen(os.dup(fd), "wb") as file:
-            file.write(data)
-        yield f"/proc/self/fd/{fd}"
-    finally:
-        os.close(fd)
 
 
 def load_certificate(files: CertificateFiles) -> Certificate:

@@ -11,9 +11,10 @@ from typing import Final
 from tlsproxy.config.model import BackendConfig
 from tlsproxy.core.kinds import TlsProfile
 from tlsproxy.core.outcome import Reason
-from tlsproxy.net.tls.certs import Certificate, memory_file, pick
+from tlsproxy.net.tls.certs import Certificate, pick
 from tlsproxy.net.tls.client_hello import ClientHello
 from tlsproxy.net.tls.handshake import HandshakeError
+from tlsproxy.net.tls.memory import memory_file
 
 _INTERMEDIATE_CIPHERS: Final = (
     "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:"

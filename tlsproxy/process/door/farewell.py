@@ -18,6 +18,7 @@ from tlsproxy.server.chronicle import Chronicle
 from tlsproxy.server.plan import Plan
 
 _ID_BYTES: Final = 6
+_ID_BITS: Final = 8 * _ID_BYTES
 
 
 class Farewell:
@@ -60,3 +61,8 @@ class Farewell:
                 if self._admission.is_authenticated(ticket):
                     chronicle.enter(Phase.RELAY)
                 chronicle.closed(Reason.WORKER_LOST)
+
+
+def new_references() -> References:
+    """Ids that nobody can foresee, for a program that takes over from no other."""
+    return References(start=secrets.randbits(_ID_BITS), factor=secrets.randbits(_ID_BITS))

@@ -14,6 +14,7 @@ import orjson
 
 from tlsproxy.config.model import Config
 from tlsproxy.net.tls.certs import Certificate, Stamp
+from tlsproxy.net.tls.memory import write_memory
 
 _UNKNOWN: Final[Stamp] = (0, 0, 0, 0)  # files are the supervisor's to watch
 
@@ -40,10 +41,7 @@ class Supply:
         Raises:
             OSError: There is no descriptor or no memory for it.
         """
-        fd = os.memfd_create("supply", os.MFD_CLOEXEC)
-        with os.fdopen(os.dup(fd), "wb") as file:
-            file.write(orjson.dumps(self._as_json()))
-        return fd
+        return write_memory("supply", orjson.dumps(self._as_json()))
 
     def _as_json(self) -> dict[str, object]:
         return {
