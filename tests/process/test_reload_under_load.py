@@ -69,7 +69,8 @@ def test_many_reloads_drop_nobody_and_leave_nothing_behind(crew: Starter, log_in
     for client in inside:
         works(client)
     assert [program.pid, *program.workers()] == everybody
-    wait_until(lambda: [descriptors_of(pid) for pid in everybody] == before)
+    # Fewer, if the supervisor still had the last client's as it was counted.
+    wait_until(lambda: all(descriptors_of(pid) <= count for pid, count in zip(everybody, before, strict=True)))
     assert not program.lines("config.rejected")
 
 

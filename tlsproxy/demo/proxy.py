@@ -2,6 +2,7 @@
 
 import json
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -221,7 +222,10 @@ class ProxyProcess:
             for line in self.take_new():
                 on_line(line)
             self._on_line = on_line
-        return self._process.wait() if self._process else 0
+        if not self._process:
+            return 0
+        _wait_for_end_or_signal(self._process.pid)
+        return self._process.wait()
 
     def _read(self) -> None:
         """The thread that reads the log."""
@@ -252,6 +256,22 @@ class ProxyProcess:
             self._reader.join()
         if process.stdout:
             process.stdout.close()
+
+
+def _wait_for_end_or_signal(pid: int) -> None:
+    """Until a child ends or a signal with a handler of ours arrives.
+
+    ``waitpid`` would sleep on if the signal came between Python's last look and the system call; a byte in a pipe is
+    still there afterwards.
+    """
+    hearing, saying = socket.socketpair()
+    with hearing, saying, os.fdopen(os.pidfd_open(pid), "rb", buffering=0) as child:
+        saying.setblocking(False)  # noqa: FBT003 - as set_wakeup_fd asks
+        before = signal.set_wakeup_fd(saying.fileno(), warn_on_full_buffer=False)
+        try:
+            select.select([child.fileno(), hearing.fileno()], [], [])
+        finally:
+            signal.set_wakeup_fd(before)
 
 
 def _log_line(raw: bytes) -> LogLine:
