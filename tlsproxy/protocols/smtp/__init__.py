@@ -1,0 +1,1 @@
+"""SMTP as between a client and an old server: commands, replies, content; without I/O."""
