@@ -11,8 +11,8 @@ from tlsproxy.admission.base import Ticket
 from tlsproxy.core.addresses import Peer
 from tlsproxy.core.outcome import Reason
 from tlsproxy.server import roster as roster_room
+from tlsproxy.server.keeper import Keeper
 from tlsproxy.server.roster import Roster
-from tlsproxy.server.session import Keeper
 
 DEADLINE_S: Final = 5.0
 

@@ -7,7 +7,7 @@ from tlsproxy.config.model import BackendConfig
 from tlsproxy.core.errors import BackendError
 from tlsproxy.core.events import Event
 from tlsproxy.core.log import Log
-from tlsproxy.server.health import PROBE_PERIOD_S, Health
+from tlsproxy.server.way.health import PROBE_PERIOD_S, Health
 
 
 class BackendWatch:

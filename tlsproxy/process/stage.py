@@ -21,7 +21,7 @@ from tlsproxy.process.crew.identity import Identity, identity_of
 from tlsproxy.process.door.sockets import Place, listen, place_of
 from tlsproxy.process.line.supply import Supply
 from tlsproxy.server.plan import Plan, make_plan
-from tlsproxy.server.way import Way
+from tlsproxy.server.way.way import Way
 
 # Descriptors that no session takes: listeners, log, epoll, the interpreter's own.
 RESERVED_DESCRIPTORS: Final = 64

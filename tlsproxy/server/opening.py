@@ -13,11 +13,11 @@ from tlsproxy.core.kinds import ListenerTls
 from tlsproxy.core.outcome import Phase, Reason
 from tlsproxy.net.endpoint import Endpoint
 from tlsproxy.net.relay import Relay
-from tlsproxy.net.tls.handshake import HandshakeError, accept_tls, peek_hello, refuse_alpn
 from tlsproxy.protocols.base import GateAction, Hangup, Login, PasswordExposed, StartTls, ToClient
 from tlsproxy.server.chronicle import Chronicle
 from tlsproxy.server.ending import Deadline, SessionEndedError
 from tlsproxy.server.exchange import Exchange
+from tlsproxy.server.handshake import shake_hands
 from tlsproxy.server.plan import House, Service
 
 _TOLD_HANDSHAKE_S: Final = 2.0  # with 20 of them a second and the linger, 60 descriptors of the 64 kept in reserve
@@ -140,21 +140,8 @@ class Opening:
         until = self._now() + self._handshake_s
         if until < self._login_until:
             self._deadline.move(until, Reason.HANDSHAKE_TIMEOUT)
-        plain, plane = self.client, self._house.plane
-        try:
-            hello = await peek_hello(plane, plain.detach())
-            self._chronicle.summary.tls_sni = hello.server_name if hello is not None else None
-            context = self._service.server_tls.context_for(hello)
-            client = await accept_tls(plane, plain.detach(), context)
-        except HandshakeError as error:
-            self._chronicle.summary.tls_error = error.detail
-            if error.reason is Reason.ALPN_MISMATCH:
-                refuse_alpn(plain.sock)
-            raise SessionEndedError(error.reason) from error
+        self.client = await shake_hands(self.client, self._service.server_tls, self._chronicle)
         self._deadline.move(self._login_until, Reason.LOGIN_TIMEOUT)
-        client.bytes_in, client.bytes_out = plain.bytes_in, plain.bytes_out
-        self._chronicle.secured(client)
-        self.client = client
 
     async def _log_in(self) -> Relay:
         """Until the backend says yes; a backend that is lost before a login was tried is found again."""

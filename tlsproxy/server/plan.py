@@ -13,7 +13,7 @@ from tlsproxy.net.tls.certs import Certificate
 from tlsproxy.net.tls.contexts import ServerTls
 from tlsproxy.protocols.base import DialogueLimits, MailProtocol
 from tlsproxy.protocols.registry import PROTOCOLS
-from tlsproxy.server.way import Way
+from tlsproxy.server.way.way import Way
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,7 @@ from collections.abc import Coroutine
 from typing import Any, Final
 
 from tlsproxy.core.outcome import Reason
-from tlsproxy.server.session import Session
+from tlsproxy.server.keeper import Live
 
 _LOOK_PERIOD_S: Final = 0.25  # between two looks at a session that is in the middle of an answer
 _GRACE_S: Final = 2.0  # last words, and their lingering, after the window
@@ -15,16 +15,16 @@ class Roster:
     """The sessions that are alive; most of them are in the relay and have no task."""
 
     def __init__(self) -> None:
-        self._sessions: dict[Session, asyncio.Future[None] | None] = {}
+        self._sessions: dict[Live, asyncio.Future[None] | None] = {}
         """Each with what is set when it ends, if anybody waits for that."""
-        self._by_ticket: dict[int, Session] = {}
+        self._by_ticket: dict[int, Live] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     def __len__(self) -> int:
         """How many sessions are alive."""
         return len(self._sessions)
 
-    def add(self, session: Session) -> None:
+    def add(self, session: Live) -> None:
         """Let a session live; it leaves the roster when it ends."""
         self._sessions[session] = None
         if session.ticket is not None:
@@ -37,7 +37,7 @@ class Roster:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def forget(self, session: Session) -> None:
+    def forget(self, session: Live) -> None:
         """See Keeper."""
         ended = self._sessions.pop(session, None)
         if session.ticket is not None:
@@ -80,14 +80,14 @@ class Roster:
             session.stop(Reason.SHUTDOWN)
         await self._wait(_GRACE_S)
 
-    async def _dismiss(self, session: Session, at: float, until: float) -> None:
+    async def _dismiss(self, session: Live, at: float, until: float) -> None:
         loop = asyncio.get_running_loop()
         await self._ends_within(session, max(at - loop.time(), 0))
         while session in self._sessions and not session.is_at_rest() and loop.time() < until:
             await self._ends_within(session, _LOOK_PERIOD_S)
         session.stop(Reason.SHUTDOWN)
 
-    async def _ends_within(self, session: Session, seconds: float) -> None:
+    async def _ends_within(self, session: Live, seconds: float) -> None:
         if session in self._sessions:
             await asyncio.wait({self._end_of(session)}, timeout=seconds)
 
@@ -96,7 +96,7 @@ class Roster:
         if ends:
             await asyncio.wait(ends, timeout=limit_s)
 
-    def _end_of(self, session: Session) -> asyncio.Future[None]:
+    def _end_of(self, session: Live) -> asyncio.Future[None]:
         end = self._sessions[session]
         if end is None:
             self._sessions[session] = end = asyncio.get_running_loop().create_future()

@@ -6,8 +6,7 @@ words have a task; a session in the relay is a few objects that wait to be calle
 
 import asyncio
 import socket
-from collections.abc import Coroutine
-from typing import Any, Final, Protocol, cast
+from typing import Final, cast
 
 from tlsproxy.admission.base import Refused, Ticket
 from tlsproxy.core.addresses import Peer
@@ -19,23 +18,12 @@ from tlsproxy.net.tls.endpoint import TlsEndpoint
 from tlsproxy.protocols.replies import sentence
 from tlsproxy.server.chronicle import Chronicle
 from tlsproxy.server.ending import REASONS, SessionEndedError
+from tlsproxy.server.keeper import Keeper
 from tlsproxy.server.opening import Opening
 from tlsproxy.server.parting import last_words
 from tlsproxy.server.plan import House, Service
 
 _LINGER_S: Final = 1.0  # last words reach a client on a slow line; a client that never closes holds its place no longer
-
-
-class Keeper(Protocol):
-    """Who owns sessions and their tasks."""
-
-    def employ(self, work: Coroutine[Any, Any, None]) -> None:
-        """Run it as a task of its own."""
-        ...
-
-    def forget(self, session: "Session") -> None:
-        """The session is over."""
-        ...
 
 
 class Session:

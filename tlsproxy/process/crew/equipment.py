@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from tlsproxy.process.crew.member import Member
 from tlsproxy.process.line import words
 from tlsproxy.process.line.supply import Supply
-from tlsproxy.server.health import BackendHealth
+from tlsproxy.server.way.health import BackendHealth
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,7 @@ from tlsproxy.admission.base import Admission
 from tlsproxy.core.errors import BackendError
 from tlsproxy.core.outcome import Reason
 from tlsproxy.process.line import words
-from tlsproxy.server.health import BackendHealth
+from tlsproxy.server.way.health import BackendHealth
 
 
 def hear(word: words.FromWorker, owner: int, admission: Admission, health: Mapping[int, BackendHealth]) -> None:

@@ -23,7 +23,7 @@ from tlsproxy.process.signals import SIGNALS
 from tlsproxy.process.worker.reports import RemoteHealth, Reports
 from tlsproxy.process.worker.worker import Worker
 from tlsproxy.server.plan import Plan, make_plan
-from tlsproxy.server.way import Way
+from tlsproxy.server.way.way import Way
 
 _FIRST_WORD_S: Final = 10.0
 

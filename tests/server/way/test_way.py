@@ -16,7 +16,7 @@ from tlsproxy.core.outcome import Reason
 from tlsproxy.net.backend import Backend
 from tlsproxy.net.plane import Plane
 from tlsproxy.protocols.registry import PROTOCOLS
-from tlsproxy.server.way import Arrival, Way
+from tlsproxy.server.way.way import Arrival, Way
 
 IMAP: Final = PROTOCOLS[ProtocolName.IMAP]
 POP3: Final = PROTOCOLS[ProtocolName.POP3]

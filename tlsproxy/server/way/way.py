@@ -9,7 +9,7 @@ from tlsproxy.net.backend import Backend
 from tlsproxy.net.endpoint import Endpoint, PeerLostError
 from tlsproxy.net.plane import Plane
 from tlsproxy.protocols.base import Hangup, StartTls, ToBackend, Upgrade
-from tlsproxy.server.health import BackendHealth
+from tlsproxy.server.way.health import BackendHealth
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,13 +39,14 @@ class Way:
         """Whether new sessions should be told at once that the mail server cannot be reached."""
         return self.health.is_down()
 
-    async def connect(self, plane: Plane, client: bytes, upgrade: Upgrade) -> Arrival:
+    async def connect(self, plane: Plane, client: bytes, upgrade: Upgrade, first_words: bytes = b"") -> Arrival:
         """Connect for a client, TLS included where the configuration asks for it.
 
         Args:
             plane: Who watches the new descriptor.
             client: ``Peer.key``.
             upgrade: A fresh dialogue, used only where TLS starts with a command.
+            first_words: What the backend must be told before anything else, TLS too.
 
         Raises:
             BackendError: It cannot be had; counted in the backend's health.
@@ -54,6 +55,8 @@ class Way:
             endpoint, candidate = await self.backend.connect(plane)
             source = endpoint.sock.getsockname()
             try:
+                if first_words:
+                    endpoint.push(first_words)
                 endpoint, greeting = await self._secure(endpoint, upgrade)
             except BaseException:
                 endpoint.close()

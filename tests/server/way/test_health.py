@@ -2,7 +2,7 @@
 
 import pytest
 
-from tlsproxy.server.health import Health
+from tlsproxy.server.way.health import Health
 
 ONE, TWO, THREE = b"\1", b"\2", b"\3"
 

@@ -1,0 +1,36 @@
+"""A client's handshake, and what is written down of it; the deadline is the caller's."""
+
+from tlsproxy.core.outcome import Reason
+from tlsproxy.net.endpoint import Endpoint
+from tlsproxy.net.tls.contexts import ServerTls
+from tlsproxy.net.tls.endpoint import TlsEndpoint
+from tlsproxy.net.tls.handshake import HandshakeError, accept_tls, peek_hello, refuse_alpn
+from tlsproxy.server.chronicle import Chronicle
+from tlsproxy.server.ending import SessionEndedError
+
+
+async def shake_hands(plain: Endpoint, server_tls: ServerTls, chronicle: Chronicle) -> TlsEndpoint:
+    """Put TLS on a client's connection.
+
+    Args:
+        plain: The client in plaintext; worth nothing any more afterwards.
+        server_tls: The certificates to choose from.
+        chronicle: Gets to know what was agreed on, or why nothing was.
+
+    Raises:
+        SessionEndedError: It failed.
+        PeerLostError: The client left.
+    """
+    plane = plain.plane
+    try:
+        hello = await peek_hello(plane, plain.detach())
+        chronicle.summary.tls_sni = hello.server_name if hello is not None else None
+        client = await accept_tls(plane, plain.detach(), server_tls.context_for(hello))
+    except HandshakeError as error:
+        chronicle.summary.tls_error = error.detail
+        if error.reason is Reason.ALPN_MISMATCH:
+            refuse_alpn(plain.sock)
+        raise SessionEndedError(error.reason) from error
+    client.bytes_in, client.bytes_out = plain.bytes_in, plain.bytes_out
+    chronicle.secured(client)
+    return client
