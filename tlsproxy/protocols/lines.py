@@ -41,6 +41,14 @@ class LineBuffer:
         self._scanned = 0
         return taken
 
+    def starts_with(self, word: bytes) -> bool:
+        """Whether the bytes that wait begin with a word, whatever its case.
+
+        Args:
+            word: In upper case.
+        """
+        return self._data[: len(word)].upper() == word
+
     def is_over(self, limit_bytes: int) -> bool:
         """Whether the line at the head, complete or not, is longer than the limit, line end included."""
         end = self._data.find(_LF, 0, limit_bytes)
