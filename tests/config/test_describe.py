@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tlsproxy.config.describe import describe, example_at, reference, section_at, toml_value
-from tlsproxy.config.model import Config, Section
+from tlsproxy.config.describe import describe, example_at, reference, sections, toml_value
+from tlsproxy.config.model import Config
 
 Load = Callable[..., Config]
 
@@ -24,17 +24,32 @@ def test_the_shipped_reference_is_the_models() -> None:
 
 def test_every_key_and_every_default_is_in_it() -> None:
     lines = reference().splitlines()
-    for name in Config.model_fields:
-        for key in section_at((name,)).model_fields:
-            assert any(re.match(rf"(#|# For example: |){key} = ", line) for line in lines), f"{name}.{key}"
+    for head, section in sections().items():
+        for key in section.model_fields:
+            is_table = f"[{head.strip('[]')}.{key}]" in sections()
+            line_of_it = rf"#?\[{head.strip('[]')}\.{key}\]" if is_table else rf"(#|# For example: |){key} = "
+            assert any(re.match(line_of_it, line) for line in lines), f"{head}.{key}"
 
 
 def test_it_loads_as_it_stands_and_with_every_default_uncommented(load: Load) -> None:
     plain = load(reference())
-    uncommented = re.sub(r"(?m)^#(?=[\w\[])", "", reference())
+    uncommented = _uncommented(reference().partition("#[smtp]")[0])
     assert len(tomllib.loads(uncommented)["listener"]) == 4
     assert load(uncommented) == plain
     assert plain.listener == Config.model_validate({"tls": plain.tls, "backend": plain.backend}).listener
+
+
+def test_smtp_only_needs_to_be_uncommented(load: Load) -> None:
+    head, mark, smtp = reference().partition("#[smtp]")
+    backend = '[backend.smtp]\naddress = "127.0.0.1:2525"\nlogin = "replay"\n'
+    config = load(head + _uncommented(mark + smtp) + backend)
+    least = "[smtp]\nhostname = 'mx.example.org'\n[smtp.mx]\nlocal_domains = ['example.org']\n[smtp.submission]\n"
+    assert config == load(head + least + backend)
+    assert [each.name for each in config.listener][-3:] == ["smtp", "submissions", "submission"]
+
+
+def _uncommented(text: str) -> str:
+    return re.sub(r"(?m)^#(?=[\w\[])", "", text)
 
 
 FULL = """
@@ -75,9 +90,31 @@ level = "debug"
 workers = "auto"
 loop = "uvloop"
 """
+SMTP = """
+[smtp]
+hostname = "mx.example"
+[smtp.mx]
+local_domains = ["a.example", "b.example"]
+profile = "strict"
+trusted_forwarders = { networks = ["192.0.2.1"], ptr_suffixes = [] }
+[smtp.mx.identity]
+no_ptr = "defer"
+relaxed = true
+[smtp.mx.spf]
+deadline = "30s"
+[dns]
+servers = ["::1", "127.0.0.1:5353"]
+[[listener]]
+protocol = "smtp"
+role = "mx"
+bind = ["127.0.0.1:25"]
+[backend.smtp]
+address = "127.0.0.1:2525"
+identity = "xclient"
+"""
 
 
-@pytest.mark.parametrize("text", [FULL, FULL.replace('"5/2s"\nconnection_burst = 9', '"none"')])
+@pytest.mark.parametrize("text", [FULL, FULL + SMTP, FULL.replace('"5/2s"\nconnection_burst = 9', '"none"')])
 def test_any_configuration_loads_back(load: Load, text: str) -> None:
     config = load(text)
     assert load(describe(config)) == config
@@ -108,11 +145,16 @@ def test_values_are_written_as_toml_reads_them(value: object) -> None:
 
 def test_every_example_is_right() -> None:
     """What mistakes tell people to write must not be a mistake."""
-    for name in Config.model_fields:
-        section = section_at((name,))
-        assert issubclass(section, Section)
-        required = {key: example_at((name, key)) for key, field in section.model_fields.items() if field.is_required()}
+    beside = {
+        ("[[listener]]", "role"): {"protocol": "smtp"},
+        ("[[listener]]", "require_tls"): {"protocol": "smtp", "role": "mx"},
+        ("[backend.NAME]", "ca"): {"tls": "implicit"},
+        ("[backend.NAME]", "server_name"): {"tls": "implicit"},
+        ("[smtp.submission]", "password_file"): {"auth": "file"},
+    }
+    for head, section in sections().items():
+        path = head.strip("[]").split(".")
+        required = {key: example_at((*path, key)) for key, field in section.model_fields.items() if field.is_required()}
         for key, field in section.model_fields.items():
             if field.examples:
-                tls = {"tls": "implicit"} if name == "backend" else {}
-                assert section.model_validate({**required, **tls, key: field.examples[0]})
+                assert section.model_validate({**required, **beside.get((head, key), {}), key: field.examples[0]})

@@ -17,6 +17,10 @@ Told = Callable[..., list[str]]
 PAIR = 'certificates = [{ chain = "/etc/tlsproxy/mail.pem", key = "/etc/tlsproxy/mail.key" }]'
 TLS = '[tls]\ncertificates = [{ chain = "a", key = "b" }]\n'
 IMAP = '[backend.imap]\naddress = "127.0.0.1:1143"\n'
+NO_ROLE = (
+    'listener[0]: protocol "smtp" needs a role, since what holds for strangers and for users is not the same; write '
+    'role = "mx" for mail from other servers, role = "submission" for that of your users'
+)
 
 
 def test_an_empty_file_is_told_what_to_write(told: Told) -> None:
@@ -157,7 +161,7 @@ profile = "strong"
         ),
         (
             TLS + IMAP + '[[listener]]\nprotocol = "smtp"',
-            'listener[0].protocol = "smtp": write "imap" or "pop3"',
+            NO_ROLE,
         ),
         (
             TLS + IMAP + '[[listener]]\nprotocol = "imap"\nbind = [143]',
@@ -219,7 +223,7 @@ def test_the_rules_speak_while_other_keys_are_wrong(told: Told) -> None:
         + '[[listener]]\nprotocol = "imap"\nbackend = "imapp"\n[[listener]]\nprotocol = "x"\n[log]\nlevel = 5'
     )
     assert told(text) == [
-        'listener[1].protocol = "x": write "imap" or "pop3"',
+        'listener[1].protocol = "x": write "imap", "pop3" or "smtp"',
         'log.level = 5: write "debug", "info", "warning" or "error"',
         'listener[0].backend = "imapp": there is no [backend.imapp]; did you mean "imap"?',
     ]

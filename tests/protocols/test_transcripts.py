@@ -6,7 +6,6 @@ from itertools import chain
 import pytest
 from protocols.transcripts import Event, Room, Speaker, Step, Transcript, TranscriptError, load_all, parse, unescaped
 
-from tlsproxy.core.kinds import ProtocolName
 from tlsproxy.core.outcome import Reason
 from tlsproxy.protocols.base import (
     Gate,
@@ -73,7 +72,7 @@ def expected(step: Step) -> tuple[bytes, bytes, tuple[Event, ...]]:
     return step.to_client, step.to_backend, step.events
 
 
-CASES = [(PROTOCOLS[protocol], transcript) for protocol in ProtocolName for transcript in load_all(protocol)]
+CASES = [(PROTOCOLS[protocol], transcript) for protocol in PROTOCOLS for transcript in load_all(protocol)]
 
 
 def each(applies: Callable[[Transcript], bool]) -> pytest.MarkDecorator:

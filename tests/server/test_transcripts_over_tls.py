@@ -52,7 +52,7 @@ LOOPS: Final = (LoopKind.SELECTOR, LoopKind.UVLOOP)
 def cases() -> Iterator[Any]:
     """Loops and TLS versions take turns over the files instead of multiplying them."""
     turns = itertools.cycle(itertools.product(LOOPS, VERSIONS))
-    for name in ProtocolName:
+    for name in PROTOCOLS:
         for transcript in load_all(name):
             if transcript.room is not Room.UPGRADE:
                 loop, version = next(turns)

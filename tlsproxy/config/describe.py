@@ -6,6 +6,7 @@ key at its default, ready to be uncommented.
 
 import inspect
 import textwrap
+import types
 import typing
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
@@ -19,9 +20,10 @@ _LINE_CHARS: Final = 100
 _HEAD: Final = """\
 The configuration of tlsproxy: every key, its default and the reason for it.
 
-A key behind "#" is at its default. Durations are written "500ms", "10s", "5m", "1h30m"; sizes "512B", "64KiB", "25MB".
-Paths that do not begin with "/" are relative to the folder of this file. Every key can be set from outside as well:
-TLSPROXY__LIMITS__TOTAL=2000, or TLSPROXY__LISTENER__0__BIND='["127.0.0.1:1993"]' for the first [[listener]].
+A key behind "#" is at its default, a table behind "#" is not there. Durations are written "500ms", "10s", "5m",
+"1h30m"; sizes "512B", "64KiB", "25MB". Paths that do not begin with "/" are relative to the folder of this file. Every
+key can be set from outside as well: TLSPROXY__LIMITS__TOTAL=2000, or
+TLSPROXY__LISTENER__0__BIND='["127.0.0.1:1993"]' for the first [[listener]].
 
 `tlsproxy check -c FILE` tells every mistake at once. Enough to start is [tls] with certificates and [backend.imap] with
 address."""
@@ -63,13 +65,13 @@ def describe(config: Config) -> str:
         elif name == "backend":
             parts.append(_backends(data[name]))
         else:
-            parts.append("\n".join(_section(f"[{name}]", section_at((name,)), data[name])))
+            parts += _tables(name, section_at((name,)), data[name])
     return "\n\n".join(parts) + "\n"
 
 
 def _listeners(config: Config, tables: list[Table]) -> str:
     """The listeners, commented out where they are those that come by themselves."""
-    derived = with_listeners({"backend": config.backend})["listener"]
+    derived = with_listeners({"backend": config.backend, "smtp": config.smtp})["listener"]
     is_derived = tuple(map(ListenerConfig.model_validate, derived)) == config.listener
     blocks = [_comment(_doc(ListenerConfig))]
     if is_derived:
@@ -97,15 +99,34 @@ def _backends(tables: Mapping[str, Table]) -> str:
     return "\n\n".join(blocks)
 
 
-def _section(head: str, model: type[BaseModel], table: Table) -> Iterator[str]:
-    """The lines of one table."""
+def _tables(name: str, model: type[BaseModel], table: Table | None) -> Iterator[str]:
+    """A table and those below it; one that is not written stands there to be uncommented."""
+    inner = {key: kind for key, field in model.model_fields.items() if (kind := _table_in(field.annotation))}
+    shown = _sample(model) if table is None else table
+    keys = {key: value for key, value in shown.items() if key not in inner}
+    yield "\n".join(_section(f"[{name}]", model, keys, "#" if table is None else ""))
+    for key, kind in inner.items():
+        yield from _tables(f"{name}.{key}", kind, table[key] if table else None)
+
+
+def _section(head: str, model: type[BaseModel], table: Table, mark: str = "") -> Iterator[str]:
+    """The lines of one table, all commented out if so marked."""
     defaults = _defaults(model)
     yield _comment(_doc(model))
-    yield head
+    yield mark + head
     for n, (key, value) in enumerate(table.items()):
         if n:
             yield ""
-        yield from _explained(model, key, value, "#" if key in defaults and defaults[key] == value else "")
+        yield from _explained(model, key, value, "#" if key in defaults and defaults[key] == value else mark)
+
+
+def _sample(model: type[BaseModel]) -> Table:
+    """A table with an example for each key that has no default."""
+    defaults = _defaults(model)
+    return {
+        key: (field.examples or [""])[0] if field.is_required() else defaults[key]
+        for key, field in model.model_fields.items()
+    }
 
 
 def _explained(model: type[BaseModel], key: str, value: object, mark: str) -> Iterator[str]:
@@ -177,11 +198,25 @@ def section_at(path: tuple[str | int, ...]) -> type[BaseModel]:
 def sections() -> dict[str, type[BaseModel]]:
     """The tables of the file, by the way their heads are written."""
     heads = {"listener": "[[listener]]", "backend": "[backend.NAME]"}
-    return {heads.get(name, f"[{name}]"): section_at((name,)) for name in Config.model_fields}
+    return {
+        heads.get(name, f"[{name}]"): section
+        for top in Config.model_fields
+        for name, section in _below(top, section_at((top,)))
+    }
+
+
+def _below(name: str, section: type[BaseModel]) -> Iterator[tuple[str, type[BaseModel]]]:
+    """A table and those below it."""
+    yield name, section
+    for key, field in section.model_fields.items():
+        if inner := _table_in(field.annotation):
+            yield from _below(f"{name}.{key}", inner)
 
 
 def choices_at(path: tuple[str | int, ...]) -> list[str]:
-    """The words that a key may hold; empty where they are not counted."""
+    """The words that a key, or an item of its list, may hold; empty where they are not counted."""
+    while not isinstance(path[-1], str):
+        path = path[:-1]
     annotation = section_at(path[:-1]).model_fields[str(path[-1])].annotation
     return [str(choice) for kind in _classes(annotation) if issubclass(kind, StrEnum) for choice in kind]
 
@@ -196,6 +231,12 @@ def example_at(path: tuple[str | int, ...]) -> object:
 def _model_in(annotation: Any) -> type[BaseModel] | None:  # noqa: ANN401 - a type of any shape
     """The model in a type."""
     return next((kind for kind in _classes(annotation) if issubclass(kind, BaseModel)), None)
+
+
+def _table_in(annotation: Any) -> type[BaseModel] | None:  # noqa: ANN401 - a type of any shape
+    """The model of a key that is a table of its own, ``A`` or ``A | None``; not one of a list's items."""
+    is_choice = typing.get_origin(annotation) is types.UnionType
+    return _model_in(annotation) if is_choice or isinstance(annotation, type) else None
 
 
 def _classes(annotation: Any) -> Iterator[type]:  # noqa: ANN401 - a type of any shape

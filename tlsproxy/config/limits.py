@@ -86,6 +86,10 @@ class Limits(Section):
         default=512,
         description="Longest POP3 command line before login. RFC 2449 asks for 255 bytes; twice that leaves room.",
     )
+    line_smtp: SizeBytes = Field(
+        default=2 * _KIB,
+        description="Longest SMTP command line. RFC 5321 asks for 512 bytes, and more where extensions add to it.",
+    )
     sasl_line: SizeBytes = Field(
         default=12 * _KIB,
         description="Longest line of a login exchange. The tokens of XOAUTH2 and Kerberos are that long.",
@@ -102,6 +106,20 @@ class Limits(Section):
         ),
     )
 
+    message_rate: RateCap = Field(
+        default=None,
+        description=(
+            "SMTP: messages from one client address over time. Off by default, since a limit on mail that is wanted "
+            'delays it: a list server brings thousands at once. "none" is unlimited.'
+        ),
+        examples=["60/1m"],
+    )
+    recipient_rate: RateCap = Field(
+        default=None,
+        description='SMTP: recipients from one client address over time. "none" is unlimited.',
+        examples=["600/1m"],
+    )
+
     @property
     def burst(self) -> int:
         """The token bucket's size: ``connection_burst``, or twice the rate's count; 0 without a rate."""
@@ -114,7 +132,7 @@ class Limits(Section):
         """The numbers must make sense together."""
         if self.connection_burst and not self.connection_rate:
             raise ValueError("connection_burst has no effect without connection_rate; remove one of them")
-        largest = max(self.line_imap, self.line_pop3, self.sasl_line, self.literal)
+        largest = max(self.line_imap, self.line_pop3, self.line_smtp, self.sasl_line, self.literal)
         if self.before_login < largest:
             raise ValueError(
                 f'before_login must hold the longest line or literal; write at least "{format_size(largest)}"'

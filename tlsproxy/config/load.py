@@ -11,7 +11,15 @@ from pydantic import ValidationError
 
 from tlsproxy.config import mistakes as words
 from tlsproxy.config import rules
-from tlsproxy.config.model import RULES_BROKEN, BackendConfig, Config, ListenerConfig, Section, with_listeners
+from tlsproxy.config.model import (
+    RULES_BROKEN,
+    BackendConfig,
+    Config,
+    ListenerConfig,
+    Section,
+    SmtpConfig,
+    with_listeners,
+)
 from tlsproxy.config.overrides import Table, overridden
 from tlsproxy.config.values import FOLDER
 from tlsproxy.core.errors import ConfigError, Mistake
@@ -157,9 +165,12 @@ def _broken_rules(table: Table, context: Mapping[str, object]) -> list[Mistake]:
     listeners, backends = table.get("listener", []), table.get("backend", {})
     if not isinstance(listeners, list) or not isinstance(backends, dict):
         return []
+    smtp = _one(SmtpConfig, table["smtp"], context) if "smtp" in table else None
     return rules.broken(
         _well_formed(ListenerConfig, dict(enumerate(listeners)), context),
         _well_formed(BackendConfig, backends, context),
+        smtp,
+        is_smtp_sound=smtp is not None or "smtp" not in table,
     )
 
 

@@ -14,6 +14,7 @@ from tlsproxy.config.describe import choices_at, example_at, section_at, section
 from tlsproxy.config.model import RULES_BROKEN
 from tlsproxy.config.overrides import Path, Table
 from tlsproxy.config.rules import nearest
+from tlsproxy.config.smtp.mx import OPEN_RELAY
 from tlsproxy.core.errors import Mistake
 from tlsproxy.core.text import printable
 
@@ -84,7 +85,7 @@ def _missing(path: Path, _: ErrorDetails) -> str:
     """A key that has no default."""
     if path == ("tls",):
         return f"missing; write [tls] and below it {_example(('tls', 'certificates'))}"
-    return f"missing; write {_example(path)}"
+    return f"missing; write {_example(path)}{_why(path)}"
 
 
 def _unknown(path: Path, _: ErrorDetails) -> str:
@@ -143,7 +144,14 @@ def _example(path: Path) -> str:
 
 def _too_few(path: Path, _: ErrorDetails) -> str:
     """An empty list."""
-    return f"write at least one, or leave {path[-1]} out" if path[-1] == "bind" else "write at least one"
+    if path[-1] == "bind":
+        return f"write at least one, or leave {path[-1]} out"
+    return f"write at least one{_why(path)}"
+
+
+def _why(path: Path) -> str:
+    """The danger that a key without default keeps away."""
+    return f": {OPEN_RELAY}" if path == ("smtp", "mx", "local_domains") else ""
 
 
 def _own_words(_: Path, detail: ErrorDetails) -> str:

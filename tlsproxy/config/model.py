@@ -11,9 +11,13 @@ from pydantic_core import PydanticCustomError
 from tlsproxy.config import rules
 from tlsproxy.config.limits import Limits, Timeouts
 from tlsproxy.config.sections import BackendConfig, CertificateFiles, ListenerConfig, Section, TlsSection
+from tlsproxy.config.smtp.dns import DnsConfig
+from tlsproxy.config.smtp.mx import IdentityChecks, MxConfig, SpfChecks, TrustedForwarders
+from tlsproxy.config.smtp.submission import SubmissionConfig
+from tlsproxy.config.smtp.table import SmtpConfig
 from tlsproxy.config.units import BackendAddress, BindAddress, InheritedSocket, Rate, TcpAddress, UnixAddress
 from tlsproxy.config.values import LogFile, Name, RunAs, Workers
-from tlsproxy.core.kinds import ListenerTls, LogFormat, LogLevel, LoopKind, ProtocolName, TlsProfile
+from tlsproxy.core.kinds import ListenerTls, LogFormat, LogLevel, LoopKind, ProtocolName, SmtpRole, TlsProfile
 
 __all__ = [
     "BackendAddress",
@@ -21,16 +25,23 @@ __all__ = [
     "BindAddress",
     "CertificateFiles",
     "Config",
+    "DnsConfig",
+    "IdentityChecks",
     "InheritedSocket",
     "Limits",
     "ListenerConfig",
     "LogConfig",
+    "MxConfig",
     "Rate",
     "Section",
     "ServerConfig",
+    "SmtpConfig",
+    "SpfChecks",
+    "SubmissionConfig",
     "TcpAddress",
     "Timeouts",
     "TlsSection",
+    "TrustedForwarders",
     "UnixAddress",
 ]
 
@@ -99,6 +110,8 @@ class Config(Section):
     timeouts: Timeouts = Timeouts()
     log: LogConfig = LogConfig()
     server: ServerConfig = ServerConfig()
+    dns: DnsConfig = DnsConfig()
+    smtp: SmtpConfig | None = None
 
     def profile_of(self, listener: ListenerConfig) -> TlsProfile:
         """The listener's own TLS profile, or the common one."""
@@ -113,7 +126,7 @@ class Config(Section):
     @model_validator(mode="after")
     def _judge(self) -> Self:
         """What takes several sections to see."""
-        mistakes = rules.broken(dict(enumerate(self.listener)), self.backend)
+        mistakes = rules.broken(dict(enumerate(self.listener)), self.backend, self.smtp)
         if mistakes:
             lines = "; ".join(map(str, mistakes))
             raise PydanticCustomError(RULES_BROKEN, "{lines}", {"lines": lines, "mistakes": mistakes})
@@ -121,7 +134,9 @@ class Config(Section):
 
 
 def with_listeners(data: dict[str, Any]) -> dict[str, Any]:  # Any: whatever the file holds
-    """Without a listener, each backend with a protocol's name gets two: implicit TLS and STARTTLS.
+    """Without a listener, each backend with a protocol's name gets those on the well-known ports.
+
+    For IMAP and POP3 these are implicit TLS and STARTTLS, for SMTP those of the roles whose tables are written.
 
     Args:
         data: The file as read, or the arguments of ``Config``.
@@ -132,5 +147,17 @@ def with_listeners(data: dict[str, Any]) -> dict[str, Any]:  # Any: whatever the
     backends = data.get("backend")
     if data.get("listener") or not isinstance(backends, dict):
         return data
-    protocols = [protocol for protocol in ProtocolName if protocol in backends]
-    return {**data, "listener": [{"protocol": protocol, "tls": tls} for protocol in protocols for tls in ListenerTls]}
+    kinds = [
+        (protocol, role, tls)
+        for protocol in ProtocolName
+        if protocol in backends
+        for role in (_roles(data.get("smtp")) if protocol is ProtocolName.SMTP else (None,))
+        for tls in ((ListenerTls.STARTTLS,) if role is SmtpRole.MX else ListenerTls)
+    ]
+    return {**data, "listener": [{"protocol": protocol, "role": role, "tls": tls} for protocol, role, tls in kinds]}
+
+
+def _roles(smtp: object) -> list[SmtpRole]:
+    """The roles whose tables are written below [smtp]."""
+    table = dict(smtp) if isinstance(smtp, dict | SmtpConfig) else {}
+    return [role for role in SmtpRole if table.get(role) is not None]

@@ -7,21 +7,30 @@ import difflib
 from collections.abc import Collection, Iterator, Mapping
 
 from tlsproxy.config.sections import BackendConfig, ListenerConfig
+from tlsproxy.config.smtp import rules as smtp_rules
+from tlsproxy.config.smtp.table import SmtpConfig
 from tlsproxy.config.units import BackendAddress, BindAddress, TcpAddress
 from tlsproxy.core.errors import Mistake
+from tlsproxy.core.kinds import ProtocolName
 
 _Bind = tuple[str, BindAddress]
 """A key path and what stands there."""
 
 
 def broken(
-    listeners: Mapping[int, ListenerConfig | None], backends: Mapping[str, BackendConfig | None]
+    listeners: Mapping[int, ListenerConfig | None],
+    backends: Mapping[str, BackendConfig | None],
+    smtp: SmtpConfig | None,
+    *,
+    is_smtp_sound: bool = True,
 ) -> list[Mistake]:
     """Every rule that is broken.
 
     Args:
         listeners: All listeners by their place in the file; None for one that is not well-formed.
         backends: All backends by name; None for one that is not well-formed.
+        smtp: The table [smtp]; None where it is not written or not well-formed.
+        is_smtp_sound: Whether it is well-formed or not written.
     """
     sound = {i: listener for i, listener in listeners.items() if listener}
     binds = [(f"listener[{i}].bind[{k}]", bind) for i, each in sound.items() for k, bind in enumerate(each.bind)]
@@ -31,6 +40,8 @@ def broken(
         *_backends_unknown(sound, backends),
         *_binds_twice(binds),
         *_loops(binds, backends),
+        *smtp_rules.broken_backends(listeners, backends),
+        *(smtp_rules.broken_tables(listeners, backends, smtp) if is_smtp_sound else ()),
     ]
 
 
@@ -46,7 +57,10 @@ def _nothing_to_do(names: Collection[str]) -> Iterator[Mistake]:
         hint = 'no old mail server is named; write [backend.imap] and below it address = "127.0.0.1:1143"'
         yield Mistake(key="backend", value="", hint=hint)
         return
-    name = min(names)
+    strangers = set(names) - set(ProtocolName)
+    if not strangers:
+        return  # [backend.smtp] alone, which is told with the rules of SMTP
+    name = min(strangers)
     listener = f'[[listener]] and below it protocol = "imap", backend = "{name}"'
     hint = f"nothing listens for it; call it backend.imap or backend.pop3, or write {listener}"
     yield Mistake(key=f"backend.{name}", value="", hint=hint)

@@ -3,20 +3,32 @@
 What one table can judge alone is judged here, what takes several in ``rules``.
 """
 
+from collections.abc import Iterator
 from typing import Any, Final, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from tlsproxy.config.units import UnixAddress
 from tlsproxy.config.values import BackendValue, BindValue, FilePath, Flag, Name, ServerName
-from tlsproxy.core.kinds import BackendTls, ListenerTls, ProtocolName, TlsProfile
+from tlsproxy.core.kinds import (
+    BackendIdentity,
+    BackendLogin,
+    BackendTls,
+    ListenerTls,
+    ProtocolName,
+    SmtpRole,
+    TlsProfile,
+)
 
-# RFC 8314 §3.2, §3.3 and RFC 9051 §2.1, RFC 1939 §3.
-_PORTS: Final = {
-    (ProtocolName.IMAP, ListenerTls.IMPLICIT): 993,
-    (ProtocolName.IMAP, ListenerTls.STARTTLS): 143,
-    (ProtocolName.POP3, ListenerTls.IMPLICIT): 995,
-    (ProtocolName.POP3, ListenerTls.STARTTLS): 110,
+# RFC 8314 §3.2, §3.3 and RFC 9051 §2.1, RFC 1939 §3, RFC 5321 §4.5.4.2, RFC 6409 §3.1.
+_WELL_KNOWN: Final = {
+    (ProtocolName.IMAP, None, ListenerTls.IMPLICIT): ("imaps", 993),
+    (ProtocolName.IMAP, None, ListenerTls.STARTTLS): ("imap", 143),
+    (ProtocolName.POP3, None, ListenerTls.IMPLICIT): ("pop3s", 995),
+    (ProtocolName.POP3, None, ListenerTls.STARTTLS): ("pop3", 110),
+    (ProtocolName.SMTP, SmtpRole.MX, ListenerTls.STARTTLS): ("smtp", 25),
+    (ProtocolName.SMTP, SmtpRole.SUBMISSION, ListenerTls.IMPLICIT): ("submissions", 465),
+    (ProtocolName.SMTP, SmtpRole.SUBMISSION, ListenerTls.STARTTLS): ("submission", 587),
 }
 
 
@@ -64,21 +76,31 @@ class ListenerConfig(Section):
     """One kind of connection that clients can make.
 
     Without any [[listener]], each backend called imap or pop3 gets two: implicit TLS and STARTTLS on the well-known
-    ports.
+    ports. One called smtp gets those of the tables [smtp.mx] and [smtp.submission] that are written.
     """
 
     name: Name = Field(
         default="",
         description=(
-            "How logs call it. By default the protocol, with an s behind it for implicit TLS: imaps, imap, pop3s, pop3."
+            "How logs call it. By default the protocol, with an s behind it for implicit TLS: imaps, imap, pop3s, "
+            "pop3, submissions, submission; smtp for role mx."
         ),
     )
-    protocol: ProtocolName = Field(description="The protocol spoken here: imap or pop3.", examples=["imap"])
+    protocol: ProtocolName = Field(description="The protocol spoken here: imap, pop3 or smtp.", examples=["imap"])
+    role: SmtpRole | None = Field(
+        default=None,
+        description=(
+            "SMTP, which always needs it: mx for mail from other servers, to your own domains alone; submission for "
+            "users, who log in and send to anywhere."
+        ),
+        examples=["mx"],
+    )
     tls: ListenerTls = Field(
         default=ListenerTls.IMPLICIT,
         description=(
             "implicit: TLS from the first byte, which RFC 8314 recommends. starttls: plaintext until the client "
-            "asks for TLS; no login is let through before."
+            "asks for TLS; no login is let through before. With role mx always starttls, since other servers know no "
+            "implicit TLS."
         ),
     )
     bind: tuple[BindValue, ...] = Field(
@@ -86,7 +108,8 @@ class ListenerConfig(Section):
         min_length=1,
         description=(
             'Where to listen: "ADDRESS:PORT", "[IPv6]:PORT", or "fd:NAME" for a socket that systemd passes. By '
-            "default every address of the machine, IPv4 and IPv6, on the well-known port: 993, 143, 995 or 110."
+            "default every address of the machine, IPv4 and IPv6, on the well-known port: 993, 143, 995 or 110; for "
+            "SMTP 25 (mx), 465 or 587."
         ),
     )
     backend: Name = Field(
@@ -98,6 +121,14 @@ class ListenerConfig(Section):
         description="A TLS profile of its own, as on an extra port for old devices. By default that of [tls].",
         examples=["old"],
     )
+    require_tls: Flag | None = Field(
+        default=None,
+        description=(
+            "Role mx: refuse mail that comes without TLS. By default false: some servers still know no TLS, and their "
+            "mail would be lost. Users always need TLS."
+        ),
+        examples=[True],
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -105,20 +136,43 @@ class ListenerConfig(Section):
         """Name, address and backend follow from protocol and TLS."""
         try:
             protocol = ProtocolName(data["protocol"])
-            tls = ListenerTls(data.get("tls", ListenerTls.IMPLICIT))
+            role = None if data.get("role") is None else SmtpRole(data["role"])
+            usual = ListenerTls.STARTTLS if role is SmtpRole.MX else ListenerTls.IMPLICIT
+            tls = ListenerTls(data.get("tls", usual))
+            name, port = _WELL_KNOWN[protocol, role, tls]
         except (KeyError, TypeError, ValueError, AttributeError):
             return data
-        port = _PORTS[protocol, tls]
         return {
-            "name": f"{protocol}s" if tls is ListenerTls.IMPLICIT else str(protocol),
+            "name": name,
+            "tls": tls,
             "bind": (f"0.0.0.0:{port}", f"[::]:{port}"),
             "backend": str(protocol),
+            **({"require_tls": False} if role is SmtpRole.MX else {}),
             **data,
         }
 
+    @model_validator(mode="after")
+    def _judge(self) -> Self:
+        """The role is SMTP's, and nobody else's."""
+        problems: list[str] = []
+        if self.protocol is ProtocolName.SMTP and self.role is None:
+            problems.append(
+                'protocol "smtp" needs a role, since what holds for strangers and for users is not the same; write '
+                'role = "mx" for mail from other servers, role = "submission" for that of your users'
+            )
+        if self.protocol is not ProtocolName.SMTP and self.role is not None:
+            problems.append(f'role is for protocol "smtp" alone, where "{self.protocol}" has but one; remove it')
+        if self.role is SmtpRole.MX and self.tls is ListenerTls.IMPLICIT:
+            problems.append('other servers know no implicit TLS (RFC 3207); write tls = "starttls", or leave tls out')
+        if self.role is not SmtpRole.MX and self.require_tls is not None:
+            problems.append('require_tls is for role "mx" alone, since users never get in without TLS; remove it')
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
 
 class BackendConfig(Section):
-    """The old mail server; [backend.imap] and [backend.pop3] may be the same machine."""
+    """The old mail server; [backend.imap], [backend.pop3] and [backend.smtp] may be the same machine."""
 
     address: BackendValue = Field(
         description='"HOST:PORT", "[IPv6]:PORT" or "unix:/path". All addresses of a name are tried in turn.',
@@ -158,10 +212,39 @@ class BackendConfig(Section):
             "better. Off by default because its passwords can then be read with some effort."
         ),
     )
+    identity: BackendIdentity = Field(
+        default=BackendIdentity.NONE,
+        description=(
+            "SMTP: how the server is told who the client is. xclient: Postfix, with tlsproxy in "
+            "smtpd_authorized_xclient_hosts. proxy-v1 or proxy-v2: Exim, OpenSMTPD (v2 alone), Postfix. none: it sees "
+            "tlsproxy as every client, and must not relay for it; the client then stands in a Received header."
+        ),
+    )
+    identity_required: Flag = Field(
+        default=True,
+        description=(
+            "With identity: refuse mail for now (451) if the server does not take it. Set false only where the server "
+            "gives no rights to tlsproxy's own address."
+        ),
+    )
+    login: BackendLogin = Field(
+        default=BackendLogin.NONE,
+        description=(
+            "SMTP, role submission: how the server is told that a user has logged in. replay, the safest: by AUTH with "
+            "the user's own password, so that the server decides itself. xclient: by name, with identity xclient. "
+            "none: not at all, for a port that relays for whoever comes and that only tlsproxy can reach."
+        ),
+    )
 
     @model_validator(mode="after")
     def _judge(self) -> Self:
         """Keys without effect make an administrator believe in protection that is not there."""
+        problems = [*self._tls_problems(), *self._smtp_problems()]
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
+    def _tls_problems(self) -> Iterator[str]:
         if self.tls is BackendTls.OFF:
             keys = {
                 "verify": not self.verify,
@@ -171,12 +254,15 @@ class BackendConfig(Section):
             }
             idle = " and ".join(key for key, is_set in keys.items() if is_set)
             if idle:
-                raise ValueError(
-                    f'{idle} would have no effect while tls is "off"; write tls = "implicit" or "starttls"'
-                )
+                yield f'{idle} would have no effect while tls is "off"; write tls = "implicit" or "starttls"'
         elif not self.verify:
             if self.ca:
-                raise ValueError("ca has no effect while verify is false; remove one of them")
+                yield "ca has no effect while verify is false; remove one of them"
         elif isinstance(self.address, UnixAddress) and not self.server_name:
-            raise ValueError("a unix socket has no name; set server_name to the name on the server's certificate")
-        return self
+            yield "a unix socket has no name; set server_name to the name on the server's certificate"
+
+    def _smtp_problems(self) -> Iterator[str]:
+        if self.login is BackendLogin.XCLIENT and self.identity is not BackendIdentity.XCLIENT:
+            yield 'login = "xclient" goes with the client\'s address; write identity = "xclient", or login = "replay"'
+        if not self.identity_required and self.identity is BackendIdentity.NONE:
+            yield 'identity_required has no effect while identity is "none"; remove it, or write identity'

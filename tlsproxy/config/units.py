@@ -150,11 +150,10 @@ def parse_size(text: str) -> int:
 
 def format_size(size_bytes: int) -> str:
     """Write bytes with the largest unit that is exact, as ``parse_size`` reads them."""
-    for unit in ("GiB", "MiB", "KiB"):
-        factor = _SIZE_UNIT_BYTES[unit.lower()]
-        if size_bytes >= factor and size_bytes % factor == 0:
-            return f"{size_bytes // factor}{unit}"
-    return f"{size_bytes}B"
+    units = (unit for unit in ("GiB", "GB", "MiB", "MB", "KiB", "KB") if size_bytes >= _SIZE_UNIT_BYTES[unit.lower()])
+    exact = (unit for unit in units if size_bytes % _SIZE_UNIT_BYTES[unit.lower()] == 0)
+    unit = next(exact, "B")
+    return f"{size_bytes // _SIZE_UNIT_BYTES[unit.lower()]}{unit}"
 
 
 def parse_rate(text: str) -> Rate:

@@ -51,8 +51,17 @@ def _is_whole(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _read_text(value: object, parse: Callable[[str], _Value], example: str) -> _Value:
-    """Read a value that is written in quotes."""
+def read_text(value: object, parse: Callable[[str], _Value], example: str) -> _Value:
+    """Read a value that is written in quotes.
+
+    Args:
+        value: What the file holds.
+        parse: Reads the text; raises ValueError.
+        example: What would be right, in its quotes.
+
+    Raises:
+        ValueError: Not a text, or not one that can be parsed.
+    """
     if not isinstance(value, str):
         raise ValueError(f"write it in quotes, as {example}")  # noqa: TRY004 - pydantic collects ValueError alone
     return parse(value)
@@ -60,7 +69,7 @@ def _read_text(value: object, parse: Callable[[str], _Value], example: str) -> _
 
 def _read_duration(value: object) -> float:
     """Read a duration, which may be nothing."""
-    return _read_text(str(value) if _is_whole(value) else value, parse_duration, '"10s"')
+    return read_text(str(value) if _is_whole(value) else value, parse_duration, '"10s"')
 
 
 def _read_positive_duration(value: object) -> float:
@@ -73,7 +82,7 @@ def _read_positive_duration(value: object) -> float:
 
 def _read_size(value: object) -> int:
     """Read a size; a plain number is bytes."""
-    size = value if isinstance(value, int) and _is_whole(value) else _read_text(value, parse_size, '"64KiB"')
+    size = value if isinstance(value, int) and _is_whole(value) else read_text(value, parse_size, '"64KiB"')
     if not 1 <= size <= _LARGEST_BUFFER_BYTES:
         raise ValueError('must be from "1B" to "16MiB"')
     return size
@@ -109,14 +118,14 @@ def _read_rate(value: object) -> Rate | None:
         return value
     if _is_whole(value):
         raise ValueError(f'the time is missing; write "{value}/1m" for {value} a minute, or "none" for unlimited')
-    return _read_text(value, parse_rate, '"120/1m"')
+    return read_text(value, parse_rate, '"120/1m"')
 
 
 def _read_network(value: object) -> Network:
     """Read a network or a single address."""
     if isinstance(value, Network):
         return value
-    return _read_text(value, _parse_network, '"192.0.2.0/24"')
+    return read_text(value, _parse_network, '"192.0.2.0/24"')
 
 
 def _parse_network(text: str) -> Network:
@@ -136,7 +145,7 @@ def _read_bind(value: object) -> BindAddress:
         return value
     if _is_whole(value):
         raise ValueError(f'the host is missing; write "0.0.0.0:{value}" for IPv4, "[::]:{value}" for IPv6')
-    return _read_text(value, parse_bind, '"0.0.0.0:993"')
+    return read_text(value, parse_bind, '"0.0.0.0:993"')
 
 
 def _read_backend(value: object, info: ValidationInfo) -> BackendAddress:
@@ -145,7 +154,7 @@ def _read_backend(value: object, info: ValidationInfo) -> BackendAddress:
         return value
     if _is_whole(value):
         raise ValueError(f'the host is missing; write "127.0.0.1:{value}"')
-    address = _read_text(value, parse_backend, '"127.0.0.1:1143"')
+    address = read_text(value, parse_backend, '"127.0.0.1:1143"')
     if isinstance(address, UnixAddress):
         return parse_backend(f"unix:{_anchored(Path(address.path), info)}")
     return address
@@ -155,7 +164,7 @@ def _read_path(value: object, info: ValidationInfo) -> Path:
     """Read the path of a file."""
     if isinstance(value, Path):
         return _anchored(value, info)
-    text = _read_text(value, str, '"/etc/tlsproxy/mail.pem"')
+    text = read_text(value, str, '"/etc/tlsproxy/mail.pem"')
     if not text or "\0" in text:
         raise ValueError('write the path of a file, as "/etc/tlsproxy/mail.pem"')
     return _anchored(Path(text), info)
@@ -175,7 +184,7 @@ def _anchored(path: Path, info: ValidationInfo) -> Path:
 
 def _read_name(value: object) -> str:
     """Read a name that can stand in a log field, a metric's label and a variable."""
-    name = _read_text(value, str, '"imaps"')
+    name = read_text(value, str, '"imaps"')
     if not _NAME.fullmatch(name):
         raise ValueError('a name is lower-case letters, digits, "-" and "_", beginning with a letter or digit')
     return name
@@ -185,7 +194,7 @@ def _read_server_name(value: object) -> str | None:
     """Read the name on the backend's certificate."""
     if value is None:
         return None
-    address = _read_text(value, lambda text: parse_backend(f"{text}:1"), '"mail.example.org"')
+    address = read_text(value, lambda text: parse_backend(f"{text}:1"), '"mail.example.org"')
     if not isinstance(address, TcpAddress):
         raise ValueError('write the name on its certificate, as "mail.example.org"')  # noqa: TRY004 - as above
     return address.host
@@ -209,7 +218,7 @@ def _read_workers(value: object) -> int | Literal["auto"]:
 
 def _read_run_as(value: object) -> str:
     """Read ``USER`` or ``USER:GROUP``; whether there is such a user is seen at start."""
-    text = _read_text(value, str, '"tlsproxy"')
+    text = read_text(value, str, '"tlsproxy"')
     if text and not _RUN_AS.fullmatch(text):
         raise ValueError('write a user\'s name, as "tlsproxy", or a user and a group, as "tlsproxy:ssl-cert"')
     return text

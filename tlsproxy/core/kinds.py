@@ -8,6 +8,7 @@ class ProtocolName(StrEnum):
 
     IMAP = "imap"
     POP3 = "pop3"
+    SMTP = "smtp"
 
 
 class ListenerTls(StrEnum):
@@ -144,6 +145,13 @@ class SubmissionAuth(StrEnum):
     POP3 = "pop3"
     REPLAY = "replay"
     FILE = "file"
+
+
+class SaslMechanism(StrEnum):
+    """A way to hand over a password that a submission listener offers (RFC 4616; LOGIN is older than any RFC)."""
+
+    PLAIN = "PLAIN"
+    LOGIN = "LOGIN"
 
 
 class SenderLogin(StrEnum):

@@ -25,6 +25,8 @@ WHOLE: Final[dict[str, Any]] = {
             "profile": "old",
         },
         {"protocol": "pop3", "bind": ["127.0.0.1:0"]},
+        {"protocol": "smtp", "role": "mx", "bind": ["127.0.0.1:0"], "require_tls": True},
+        {"protocol": "smtp", "role": "submission", "backend": "out"},
     ],
     "backend": {
         "old": {
@@ -34,6 +36,8 @@ WHOLE: Final[dict[str, Any]] = {
             "server_name": "old.invalid",
         },
         "pop3": {"address": "[::1]:110", "tls": "implicit", "verify": False, "legacy_tls": True},
+        "smtp": {"address": "127.0.0.1:2525", "identity": "proxy-v2", "identity_required": False},
+        "out": {"address": "127.0.0.1:2587", "identity": "xclient", "login": "xclient"},
     },
     "limits": {
         "total": 99,
@@ -46,10 +50,24 @@ WHOLE: Final[dict[str, Any]] = {
         "bad_commands": 9,
         "line_imap": "9KiB",
         "literal": 4097,
+        "message_rate": "5/1m",
     },
     "timeouts": {"login": "61500ms", "drain": "1s", "keepalive": "2m", "upgrade_grace": "0s", "idle_imap": "31m"},
     "log": {"format": "console", "file": "/var/log/ü.jsonl", "level": "debug"},
     "server": {"workers": 5, "run_as": "joe:mail", "loop": "uvloop"},
+    "dns": {"servers": ["127.0.0.1:5353", "::1"], "timeout": "1500ms", "max_ttl": "1m"},
+    "smtp": {
+        "hostname": "MX.example.org.",
+        "max_message_size": "70000B",
+        "mx": {
+            "local_domains": ["Example.org"],
+            "exempt_networks": ["192.0.2.0/24"],
+            "trusted_forwarders": {"networks": ["2001:db8::/32"], "ptr_suffixes": [".forwarder.example"]},
+            "identity": {"both": "defer", "relaxed": False},
+            "spf": {"helo": "reject", "explanation": True},
+        },
+        "submission": {"auth": "file", "password_file": "/etc/ü", "mechanisms": ["LOGIN"], "cache": "0s"},
+    },
 }
 
 
@@ -62,7 +80,7 @@ def supply_of(pki: Pki, folder: Path, **sections: Any) -> Supply:
         config=config,
         certificates=[load_certificate(pair) for pair in pairs],
         authorities={"old": bytes(range(256))},
-        backends={"old": 1, "pop3": 2},
+        backends={"old": 1, "pop3": 2, "smtp": 3, "out": 4},
     )
 
 
@@ -71,7 +89,7 @@ def test_all_of_it_arrives(rig_pki: Pki, tmp_path: Path, closing: Any) -> None:
     found = read_supply(given.write())
     assert found.config == given.config
     assert found.config.limits.allow == (ip_network("192.0.2.0/24"), ip_network("2001:db8::/32"))
-    assert found.listeners == given.listeners == ["office", "pop3s"]
+    assert found.listeners == given.listeners == ["office", "pop3s", "smtp", "submissions"]
     assert found.authorities == given.authorities
     assert found.backends == given.backends
     assert [one.names for one in found.certificates] == [one.names for one in given.certificates]

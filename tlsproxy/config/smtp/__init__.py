@@ -1,0 +1,1 @@
+"""The tables that SMTP brings: [smtp] and those below it, and [dns]; see ``config.model``."""
