@@ -33,4 +33,11 @@ class Event(StrEnum):
     LOGIN_SUCCEEDED = "login.succeeded"
     PASSWORD_EXPOSED = "password.exposed"  # noqa: S105 - an event, not a password
     STARTTLS_INJECTION = "starttls.injection"
+    CLIENT_SPOKE_EARLY = "client.spoke_early"
+    SENDER_UNCHECKED = "sender.unchecked"
+    SENDER_MISMATCHED = "sender.mismatched"
+    MESSAGE_RELAYED = "message.relayed"
+    MESSAGE_REFUSED = "message.refused"
+    RELAY_OPEN = "relay.found_open"
+    DNS_FAILING = "dns.failing"
     LOG_DROPPED = "log.dropped"

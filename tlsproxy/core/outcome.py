@@ -16,6 +16,7 @@ class Phase(StrEnum):
     CONNECT = "connect"
     LOGIN = "login"
     RELAY = "relay"
+    MAIL = "mail"  # SMTP, from greeting to end: it never becomes a relay
 
 
 class Reason(StrEnum):
@@ -34,6 +35,7 @@ class Reason(StrEnum):
     PASSWORDS_EXPOSED = "passwords_exposed"
     STARTTLS_INJECTION = "starttls_injection"
     LOGIN_FAILURES = "login_failures"
+    SPOKE_EARLY = "spoke_early"  # before the greeting, which no mail server does
     # The TLS handshake.
     PLAINTEXT_ON_TLS_PORT = "plaintext_on_tls_port"
     HTTP_ON_TLS_PORT = "http_on_tls_port"

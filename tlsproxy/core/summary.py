@@ -1,5 +1,6 @@
 """What is known of one connection when it ends; must never hold a secret."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -11,7 +12,7 @@ from tlsproxy.core.text import printable
 SCHEMA_VERSION: Final = 1
 _TEXT_LIMIT_CHARS: Final = 80
 
-FieldValue = str | int | float | bool | None | dict[str, float]
+FieldValue = str | int | float | bool | None | Mapping[str, float]
 
 
 @dataclass(slots=True, kw_only=True)

@@ -33,3 +33,9 @@ def socket_of(fd: int, ip: IPv4Address | IPv6Address) -> socket.socket:
     sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP, fileno=fd)
     sock.settimeout(0)
     return sock
+
+
+def local_peer_of(sock: socket.socket) -> Peer:
+    """Our own end of a TCP connection."""
+    host, port = sock.getsockname()[:2]
+    return peer_from(host, port)

@@ -157,9 +157,23 @@ class Upgrade(Protocol):
         ...
 
 
+class Tongue(Protocol):
+    """What there is to know of any protocol before a client of it is served."""
+
+    @property
+    def name(self) -> ProtocolName:
+        """Its name."""
+        ...
+
+    @property
+    def parting(self) -> Callable[[Reason, str], bytes]:
+        """See MailProtocol."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MailProtocol:
-    """One protocol; everything that the floors above need to know of it."""
+    """A protocol that becomes a blind relay after the login; everything that the floors above need to know of it."""
 
     name: ProtocolName
     implicit_port: int

@@ -1,22 +1,43 @@
 """What is written down of one connection: its summary as it grows, and every line of the log that speaks of it."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Protocol
 
 from tlsproxy.core.addresses import Peer
 from tlsproxy.core.events import Event
 from tlsproxy.core.kinds import LoginResult
 from tlsproxy.core.log import Log
 from tlsproxy.core.outcome import Outcome, Phase, Reason
-from tlsproxy.core.summary import Summary, readable
+from tlsproxy.core.summary import FieldValue, Summary, readable
 from tlsproxy.net.endpoint import Endpoint
 from tlsproxy.net.tls.endpoint import TlsEndpoint
 from tlsproxy.net.tls.handshake import facts
-from tlsproxy.protocols.base import ClientIdentified, LoggedIn, LoginFailed, PasswordExposed
+from tlsproxy.protocols.base import ClientIdentified, LoggedIn, LoginFailed, PasswordExposed, Tongue
 from tlsproxy.protocols.sasl import known_mechanism
-from tlsproxy.server.plan import Service
+from tlsproxy.server.way.way import Way
 
 Observation = LoginFailed | LoggedIn | ClientIdentified
+
+
+class Served(Protocol):
+    """What a record tells of what a connection is served by."""
+
+    @property
+    def listener(self) -> str:
+        """The listener's name."""
+        ...
+
+    @property
+    def protocol(self) -> Tongue:
+        """What is spoken there."""
+        ...
+
+    @property
+    def way(self) -> Way:
+        """The way to the backend behind it."""
+        ...
 
 
 class Chronicle:
@@ -24,7 +45,7 @@ class Chronicle:
 
     __slots__ = ("_clock", "_log", "_since", "phase", "summary")
 
-    def __init__(self, log: Log, service: Service, peer: Peer, clock: Callable[[], float], session: str) -> None:
+    def __init__(self, log: Log, service: Served, peer: Peer, clock: Callable[[], float], session: str) -> None:
         self._log = log
         self._clock = clock
         self._since = clock()
@@ -52,7 +73,7 @@ class Chronicle:
     def opened(self) -> None:
         """A session begins."""
         if self._log.has_debug:
-            self._log.debug(Event.SESSION_OPENED, **self._who())
+            self._log.debug(Event.SESSION_OPENED, **self.who())
 
     def secured(self, client: TlsEndpoint) -> None:
         """The handshake is done."""
@@ -71,12 +92,12 @@ class Chronicle:
         if isinstance(seen, LoggedIn):
             summary.login = LoginResult.OK
             if self._log.has_debug:
-                self._log.debug(Event.LOGIN_SUCCEEDED, **self._who(), **self._whose())
+                self._log.debug(Event.LOGIN_SUCCEEDED, **self.who(), **self._whose())
             return
         summary.login = LoginResult.FAILED
         self._log.warning(
             Event.LOGIN_FAILED,
-            **self._who(),
+            **self.who(),
             **self._whose(),
             credential=seen.is_credential,
             attempt=summary.login_attempts,
@@ -90,16 +111,20 @@ class Chronicle:
     def exposed(self, seen: PasswordExposed) -> None:
         """A password came in clear."""
         self._log.warning(
-            Event.PASSWORD_EXPOSED, **self._who(), user=readable(seen.user), mechanism=known_mechanism(seen.mechanism)
+            Event.PASSWORD_EXPOSED, **self.who(), user=readable(seen.user), mechanism=known_mechanism(seen.mechanism)
         )
 
     def injected(self) -> None:
         """Something followed the command that starts TLS."""
-        self._log.warning(Event.STARTTLS_INJECTION, **self._who())
+        self._log.warning(Event.STARTTLS_INJECTION, **self.who())
+
+    def spoke_early(self) -> None:
+        """The client did not wait for the greeting."""
+        self._log.warning(Event.CLIENT_SPOKE_EARLY, **self.who())
 
     def broken(self, error: Exception) -> None:
         """A bug of ours showed."""
-        self._log.error(Event.SESSION_BROKEN, **self._who(), exc_info=error)
+        self._log.error(Event.SESSION_BROKEN, **self.who(), exc_info=error)
 
     def count_client(self, client: Endpoint) -> None:
         """Take the client's byte counts."""
@@ -110,16 +135,17 @@ class Chronicle:
         self.summary.bytes_from_backend += backend.bytes_in
         self.summary.bytes_to_backend += backend.bytes_out
 
-    def closed(self, reason: Reason) -> None:
-        """The connection is over: its one line."""
+    def closed(self, reason: Reason, more: Mapping[str, FieldValue] = MappingProxyType({})) -> None:
+        """The connection is over: its one line, with what its protocol has to tell in addition."""
         self.enter(self.phase)
         outcome = Outcome(phase=self.phase, reason=reason)
-        self._log.log(outcome.level, Event.SESSION_CLOSED, **self.summary.as_fields(outcome))
+        self._log.log(outcome.level, Event.SESSION_CLOSED, **self.summary.as_fields(outcome), **more)
 
     def _whose(self) -> dict[str, str | None]:
         return {"user": readable(self.summary.user), "mechanism": self.summary.mechanism}
 
-    def _who(self) -> dict[str, str | int]:
+    def who(self) -> dict[str, str | int]:
+        """Which connection a line is about."""
         summary = self.summary
         return {
             "session": summary.session,

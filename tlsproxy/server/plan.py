@@ -13,6 +13,7 @@ from tlsproxy.net.tls.certs import Certificate
 from tlsproxy.net.tls.contexts import ServerTls
 from tlsproxy.protocols.base import DialogueLimits, MailProtocol
 from tlsproxy.protocols.registry import PROTOCOLS
+from tlsproxy.server.smtp.service import SmtpService, SmtpTools, make_smtp_service
 from tlsproxy.server.way.way import Way
 
 
@@ -45,17 +46,20 @@ class House:
     log: Log
 
 
-Plan = Mapping[str, Service]
+Plan = Mapping[str, Service | SmtpService]
 """All services, by listener name."""
 
 
-def make_plan(config: Config, certificates: Sequence[Certificate], ways: Mapping[str, Way], old: Plan) -> Plan:
+def make_plan(
+    config: Config, certificates: Sequence[Certificate], ways: Mapping[str, Way], tools: SmtpTools, old: Plan
+) -> Plan:
     """Build the plan for a configuration.
 
     Args:
         config: Validated: every listener's backend exists.
         certificates: The loaded pairs, in the order of the configuration.
         ways: A way for each backend's name.
+        tools: What SMTP sessions work with.
         old: The plan that is in force. Contexts that are the same are kept, and with them the keys of the session
             tickets, so that a reload ends nobody's resumption.
 
@@ -63,13 +67,18 @@ def make_plan(config: Config, certificates: Sequence[Certificate], ways: Mapping
         CertificateError: OpenSSL does not take a pair under a listener's profile.
     """
     known = {service.server_tls.likeness: service.server_tls for service in old.values()}
-    plan: dict[str, Service] = {}
+    plan: dict[str, Service | SmtpService] = {}
     for listener in config.listener:
-        protocol = PROTOCOLS[listener.protocol]
-        likeness = (tuple(certificates), config.profile_of(listener), protocol.alpn)
+        protocol = PROTOCOLS.get(listener.protocol)
+        likeness = (tuple(certificates), config.profile_of(listener), protocol.alpn if protocol is not None else None)
         if likeness not in known:
             known[likeness] = ServerTls(*likeness)
-        plan[listener.name] = _make_service(config, listener, protocol, known[likeness], ways[listener.backend])
+        server_tls, way = known[likeness], ways[listener.backend]
+        plan[listener.name] = (
+            make_smtp_service(config, listener, server_tls, way, tools)
+            if protocol is None
+            else _make_service(config, listener, protocol, server_tls, way)
+        )
     return plan
 
 

@@ -38,14 +38,20 @@ _LEGACY_SERVER_CONNECT: Final = 0x4
 class ServerTls:
     """The contexts of one profile, one a certificate, picked by the client's server name."""
 
-    def __init__(self, certificates: Sequence[Certificate], profile: TlsProfile, alpn: str) -> None:
+    def __init__(self, certificates: Sequence[Certificate], profile: TlsProfile, alpn: str | None) -> None:
         """Build every context.
+
+        Args:
+            certificates: The first is shown where no name decides.
+            profile: Versions and ciphers.
+            alpn: The protocol's name in ALPN; None where it has none, as SMTP: whatever a client offers is then
+                passed over.
 
         Raises:
             CertificateError: OpenSSL does not take a pair.
         """
         self._certificates = tuple(certificates)
-        self._alpn = alpn.encode("ascii")
+        self._alpn = alpn.encode("ascii") if alpn is not None else None
         self.likeness = (self._certificates, profile, alpn)
         """What makes two of these the same."""
         self._contexts = tuple(_server_context(c, profile, alpn) for c in self._certificates)
@@ -58,7 +64,7 @@ class ServerTls:
         """
         if hello is None:
             return self._contexts[0]
-        if hello.alpn and self._alpn not in hello.alpn:
+        if hello.alpn and self._alpn is not None and self._alpn not in hello.alpn:
             offered = ", ".join(name[:20].decode("ascii", "backslashreplace") for name in hello.alpn[:4])
             raise HandshakeError(Reason.ALPN_MISMATCH, f"client offers {offered}")
         return self._contexts[pick(self._certificates, hello.server_name)]
@@ -92,7 +98,7 @@ def backend_context(config: BackendConfig, authorities: bytes | None = None) -> 
     return context
 
 
-def _server_context(certificate: Certificate, profile: TlsProfile, alpn: str) -> ssl.SSLContext:
+def _server_context(certificate: Certificate, profile: TlsProfile, alpn: str | None) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     if profile is TlsProfile.OLD:
         context.set_ciphers(_OLD_CIPHERS)
@@ -104,6 +110,7 @@ def _server_context(certificate: Certificate, profile: TlsProfile, alpn: str) ->
     # said QUIT and closed its side would lose the answer; what a mail command lacks at its end shows by itself.
     context.options |= ssl.OP_IGNORE_UNEXPECTED_EOF
     context.num_tickets = 1  # two cost 24 µs more a handshake, and no client of mail resumes in parallel
-    context.set_alpn_protocols([alpn])
+    if alpn is not None:
+        context.set_alpn_protocols([alpn])
     certificate.load_into(context)
     return context

@@ -1,0 +1,1 @@
+"""The way of mail into the old server: connections, envelopes, content."""

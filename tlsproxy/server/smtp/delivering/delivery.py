@@ -1,0 +1,236 @@
+"""The old server's side of an SMTP session: reached when there is something to say, told one command at a time.
+
+Whatever goes wrong with it becomes a reply with the right 4xx here; a 2xx is only ever its own.
+"""
+
+from typing import Final, Protocol
+
+from tlsproxy.core.errors import BackendError
+from tlsproxy.core.kinds import BackendIdentity
+from tlsproxy.core.outcome import Reason
+from tlsproxy.net.plane import Plane
+from tlsproxy.protocols.proxy_header import proxy_v1, proxy_v2
+from tlsproxy.protocols.smtp.answers import BACKEND_LOST, BACKEND_NOT_REACHABLE
+from tlsproxy.protocols.smtp.capabilities import Capabilities
+from tlsproxy.protocols.smtp.introduction import Guest, Refusal, Replayed, introduce, replay, say_hello
+from tlsproxy.protocols.smtp.reply import Reply, reply
+from tlsproxy.protocols.smtp.syntax import MailFrom, RcptTo
+from tlsproxy.protocols.smtp.upgrade import SmtpUpgrade
+from tlsproxy.server.chronicle import Chronicle
+from tlsproxy.server.smtp.delivering.old_server import OldServer
+from tlsproxy.server.smtp.service import HEADROOM_BYTES, SmtpService
+
+_GREETING_CODE: Final = 220
+_START_CODE: Final = 354
+_CLOSING_CODE: Final = 421
+_SENSELESS: Final = reply(451, "4.5.0", "the mail server gave an answer that makes no sense, try again later")
+
+
+class Lobby(Protocol):
+    """What is known of the client by the time the old server is told."""
+
+    def guest(self) -> Guest:
+        """The client as the old server is to see it."""
+        ...
+
+
+class Delivery:
+    """The way of this session's mail into the old server."""
+
+    def __init__(self, plane: Plane, service: SmtpService, chronicle: Chronicle, lobby: Lobby) -> None:
+        self._plane = plane
+        self._service = service
+        self._chronicle = chronicle
+        self._lobby = lobby
+        self._server: OldServer | None = None
+        self._known: Capabilities | None = None
+        self._mail: MailFrom | None = None
+        self._mail_reply: Reply | None = None
+        self._is_bound = False
+
+    @property
+    def is_severed(self) -> bool:
+        """Whether the old server is lost to a user whose login cannot be repeated."""
+        return self._is_bound and self._server is None
+
+    # The envelope.
+
+    def begin(self, mail: MailFrom) -> None:
+        """A transaction begins; the old server hears of it with ``announce`` or the first recipient."""
+        self._mail, self._mail_reply = mail, None
+
+    async def announce(self) -> Reply:
+        """Tell the old server of the sender, once; returns its reply, or ours if it has none."""
+        if self._mail_reply is None:
+            self._mail_reply = await self._announced()
+        return self._mail_reply
+
+    async def recipient(self, rcpt: RcptTo) -> Reply:
+        """Tell it of a recipient; if it does not take the sender, that is the reply."""
+        mail = await self.announce()
+        if not mail.is_positive or self._server is None or self._known is None:
+            return mail if not mail.is_positive else BACKEND_LOST
+        return await self._ask(rcpt.encode(self._known.extensions))
+
+    async def reset(self) -> None:
+        """The transaction is over before its time."""
+        if self._server is not None and self._mail_reply is not None:
+            await self._ask(b"RSET\r\n")
+        self._mail = self._mail_reply = None
+
+    # The content.
+
+    async def begin_content(self) -> Reply:
+        """DATA; 354 and nothing else lets content follow."""
+        answer = await self._ask(b"DATA\r\n")
+        if answer.code == _START_CODE or not (answer.is_positive or answer.is_intermediate):
+            return answer
+        self.drop()
+        return _SENSELESS
+
+    async def push(self, content: bytes) -> None:
+        """Content on its way; if the old server is lost meanwhile, ``end_content`` says so."""
+        if self._server is not None:
+            try:
+                await self._server.push(content, self._service.data_s)
+            except BackendError as error:
+                self._lose(error)
+
+    async def end_content(self, ending: bytes) -> Reply:
+        """The end of the message; only from here on may the old server say that it has it.
+
+        Args:
+            ending: The last line, which the old server takes for the end.
+        """
+        answer = await self._ask(ending, self._service.final_reply_s)
+        self._mail = self._mail_reply = None
+        if answer.is_intermediate:
+            self.drop()
+            return _SENSELESS
+        return answer
+
+    # The connection.
+
+    async def log_in(self, user: bytes, password: bytes) -> Replayed:
+        """Have the old server judge a user, who keeps this connection from then on."""
+        try:
+            server, known = await self._opened()
+            outcome = await server.perform(replay(user, password, known.mechanisms))
+        except BackendError as error:
+            self._lose(error)
+            return Replayed.UNAVAILABLE
+        if isinstance(outcome, Refusal):
+            self._lose(BackendError(Reason.BACKEND_REFUSED, outcome))
+            return Replayed.UNAVAILABLE
+        if outcome is Replayed.OK:
+            self._is_bound = True
+        else:
+            self.drop()  # its own count of failures is not to hit the next attempt
+        return outcome
+
+    async def quit(self) -> None:
+        """Leave the old server in good order."""
+        if self._server is not None:
+            server = self._server
+            await server.quit()
+            self.drop()
+
+    def drop(self) -> None:
+        """Leave it at once; a message that was not ended is not delivered."""
+        if self._server is not None:
+            self._chronicle.count_backend(self._server.endpoint)
+            self._server.close()
+        self._server = None
+
+    # Within.
+
+    async def _announced(self) -> Reply:
+        if self._mail is None:
+            return BACKEND_LOST
+        is_fresh = self._server is None
+        try:
+            if self.is_severed:
+                return BACKEND_LOST
+            server, known = await self._opened()
+            line = self._mail.encode(known.extensions, HEADROOM_BYTES)
+            return await self._ask_fresh(server, line, is_fresh=is_fresh)
+        except BackendError as error:
+            self._lose(error)
+            return BACKEND_NOT_REACHABLE
+
+    async def _ask_fresh(self, server: OldServer, line: bytes, *, is_fresh: bool) -> Reply:
+        """Ask; an old server that has hung up since the last message is called again."""
+        try:
+            answer = await server.ask(line)
+        except BackendError:
+            answer = None
+        if answer is None or answer.code == _CLOSING_CODE:
+            self.drop()
+            if is_fresh or self._is_bound:
+                return BACKEND_LOST if answer is None else _softened(answer)
+            server, _ = await self._opened()
+            answer = await server.ask(line)
+        return self._sane(answer)
+
+    async def _ask(self, line: bytes, limit_s: float | None = None) -> Reply:
+        if self._server is None:
+            return BACKEND_LOST
+        try:
+            answer = await self._server.ask(line, limit_s)
+        except BackendError as error:
+            self._lose(error)
+            return BACKEND_LOST
+        if answer.code == _CLOSING_CODE:
+            self.drop()
+            return _softened(answer)
+        return answer if line == b"DATA\r\n" else self._sane(answer)
+
+    def _sane(self, answer: Reply) -> Reply:
+        if answer.is_intermediate:
+            self.drop()
+            return _SENSELESS
+        return answer
+
+    async def _opened(self) -> tuple[OldServer, Capabilities]:
+        """The connection, made now if there is none."""
+        if self._server is not None and self._known is not None:
+            return self._server, self._known
+        guest = self._lobby.guest()
+        arrival = await self._service.way.connect(
+            self._plane, self._chronicle.summary.client.key, SmtpUpgrade(), self._first_words(guest)
+        )
+        self._chronicle.reached(arrival.address, arrival.source_port)
+        self._server = server = OldServer(arrival, self._service.command_s)
+        greeting = await server.greeting()
+        if greeting.code != _GREETING_CODE:
+            raise BackendError(Reason.BACKEND_REFUSED, "its greeting is a refusal")
+        known = await server.perform(self._introduction(guest))
+        if isinstance(known, Refusal):
+            raise BackendError(Reason.BACKEND_REFUSED, known)
+        self._known = self._service.knowledge.capabilities = known
+        return server, known
+
+    def _introduction(self, guest: Guest):
+        service = self._service
+        if service.identity is BackendIdentity.XCLIENT:
+            return introduce(service.hostname, guest, is_required=service.is_identity_required)
+        is_through = service.identity in {BackendIdentity.PROXY_V1, BackendIdentity.PROXY_V2}
+        return say_hello(guest.hello if is_through and guest.hello else service.hostname)
+
+    def _first_words(self, guest: Guest) -> bytes:
+        match self._service.identity:
+            case BackendIdentity.PROXY_V1:
+                return proxy_v1(guest.peer, guest.destination)
+            case BackendIdentity.PROXY_V2:
+                return proxy_v2(guest.peer, guest.destination)
+            case _:
+                return b""
+
+    def _lose(self, error: BackendError) -> None:
+        self._chronicle.summary.backend_error = error.detail
+        self.drop()
+
+
+def _softened(answer: Reply) -> Reply:
+    """Its goodbye is not ours: the client's connection stays."""
+    return Reply(451, answer.lines)

@@ -1,0 +1,62 @@
+"""What an old SMTP server can do, as it said itself: learnt once, and anew from every connection to it."""
+
+import asyncio
+from typing import Final
+
+from tlsproxy.core.errors import BackendError
+from tlsproxy.core.kinds import BackendIdentity
+from tlsproxy.net.plane import Plane
+from tlsproxy.protocols.proxy_header import LOCAL_V1, LOCAL_V2
+from tlsproxy.protocols.smtp.capabilities import Capabilities
+from tlsproxy.protocols.smtp.introduction import Refusal, say_hello
+from tlsproxy.protocols.smtp.upgrade import SmtpUpgrade
+from tlsproxy.server.smtp.delivering.old_server import OldServer
+from tlsproxy.server.way.way import Way
+
+_LIMIT_S: Final = 5.0  # a client waits for its EHLO meanwhile
+_RETRY_S: Final = 10.0  # after a vain attempt; clients are served as if it could do nothing until then
+_NOTHING: Final = Capabilities(extensions=frozenset(), size=None, mechanisms=frozenset(), xclient=frozenset())
+_LOCAL: Final = {BackendIdentity.PROXY_V1: LOCAL_V1, BackendIdentity.PROXY_V2: LOCAL_V2}
+
+
+class Knowledge:
+    """Shared by all sessions that a worker serves from one backend."""
+
+    def __init__(self, way: Way, hostname: bytes, identity: BackendIdentity) -> None:
+        self._way = way
+        self._hostname = hostname
+        self._first_words = _LOCAL.get(identity, b"")
+        self._lock = asyncio.Lock()
+        self._not_before = 0.0
+        self.capabilities: Capabilities | None = None
+        """What it said last."""
+
+    async def ask(self, plane: Plane, client: bytes) -> Capabilities:
+        """What it can do; a connection is made to find out, if none has been yet.
+
+        Args:
+            plane: Who watches the new descriptor.
+            client: ``Peer.key`` of the client that wants to know.
+        """
+        async with self._lock:  # many that come at once cause one connection
+            now = asyncio.get_running_loop().time()
+            if self.capabilities is None and now >= self._not_before:
+                self._not_before = now + _RETRY_S
+                self.capabilities = await self._learn(plane, client)
+            return self.capabilities or _NOTHING
+
+    async def _learn(self, plane: Plane, client: bytes) -> Capabilities | None:
+        server = None
+        try:
+            async with asyncio.timeout(_LIMIT_S):
+                arrival = await self._way.connect(plane, client, SmtpUpgrade(), self._first_words)
+                server = OldServer(arrival, _LIMIT_S)
+                await server.greeting()
+                known = await server.perform(say_hello(self._hostname))
+                await server.quit()
+        except (BackendError, TimeoutError):
+            return None  # counted by the way; whoever has mail for it will be told
+        finally:
+            if server is not None:
+                server.close()
+        return None if isinstance(known, Refusal) else known

@@ -1,0 +1,91 @@
+"""One message on its way from the client to the old server, re-framed; a half message is never ended."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tlsproxy.core.kinds import BareNewline
+from tlsproxy.protocols.smtp.answers import BARE_NEWLINE_IN_MESSAGE, MESSAGE_TOO_BIG
+from tlsproxy.protocols.smtp.content import HeaderFilter
+from tlsproxy.protocols.smtp.conversation import Conversation
+from tlsproxy.protocols.smtp.data import Reframer
+from tlsproxy.protocols.smtp.reply import Reply
+from tlsproxy.server.smtp.caller import Caller
+from tlsproxy.server.smtp.delivering.delivery import Delivery
+from tlsproxy.server.smtp.service import SmtpService
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Carried:
+    """What became of a message."""
+
+    reply: Reply
+    size: int
+    """Octets of content as the client sent them, dots unstuffed."""
+    bare_newlines: int
+    is_ours: bool
+    """Whether the reply is ours, so that the old server never saw the end."""
+
+    @property
+    def word(self) -> str:
+        """Why it was refused, if it was."""
+        if not self.is_ours:
+            return "content"
+        return "message_too_big" if self.reply is MESSAGE_TOO_BIG else "bare_newline"
+
+
+class Message:
+    """Carries content; nothing is kept but what is on its way."""
+
+    def __init__(self, service: SmtpService, caller: Caller, conversation: Conversation, delivery: Delivery) -> None:
+        self._service = service
+        self._caller = caller
+        self._conversation = conversation
+        self._delivery = delivery
+        self._reframer = Reframer(service.bare_newline)
+        self._headers = HeaderFilter(service.hostname)
+
+    async def carry(self, headers: bytes, renew_deadline: Callable[[], None]) -> Carried:
+        """Until the client has ended the message and somebody has answered for it.
+
+        Args:
+            headers: Ours, which go before the client's.
+            renew_deadline: Called whenever the client is waited for.
+
+        Raises:
+            SessionEndedError: The client left; nothing is delivered.
+            PeerLostError: The same.
+        """
+        await self._delivery.push(headers)
+        self._caller.detach()
+        while not self._reframer.is_over:
+            renew_deadline()
+            content = self._reframer.feed(self._conversation.rest() or await self._caller.receive())
+            if self._refusal() is None:
+                await self._delivery.push(self._headers.feed(content))
+            else:  # read on to the true end: what is not content must not be taken for commands
+                self._delivery.drop()
+        self._caller.attach(self._caller.endpoint)
+        self._conversation.feed(self._reframer.rest)
+        return await self._end()
+
+    async def _end(self) -> Carried:
+        refusal = self._refusal()
+        if refusal is None:
+            answer = await self._delivery.end_content(self._headers.finish() + self._reframer.finish())
+        else:
+            self._delivery.drop()
+            answer = refusal
+        return Carried(
+            reply=answer,
+            size=self._reframer.size,
+            bare_newlines=self._reframer.bare_newlines,
+            is_ours=refusal is not None,
+        )
+
+    def _refusal(self) -> Reply | None:
+        """Why the message cannot be delivered, as far as it has been seen."""
+        if self._reframer.size > self._service.max_message_bytes:
+            return MESSAGE_TOO_BIG
+        if self._reframer.bare_newlines and self._service.bare_newline is BareNewline.REJECT:
+            return BARE_NEWLINE_IN_MESSAGE
+        return None

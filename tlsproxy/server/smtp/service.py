@@ -1,0 +1,183 @@
+"""What SMTP sessions are served by: one frozen value for each listener, as ``server.plan`` builds it."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from tlsproxy.config.model import Config, ListenerConfig
+from tlsproxy.core.kinds import (
+    BackendIdentity,
+    BackendLogin,
+    BareNewline,
+    EarlyTalker,
+    ListenerTls,
+    Mode,
+    SmtpRole,
+    SubmissionAuth,
+)
+from tlsproxy.net.tls.contexts import ServerTls
+from tlsproxy.protocols.base import Tongue
+from tlsproxy.protocols.smtp import SMTP
+from tlsproxy.protocols.smtp.conversation import DialogueSettings
+from tlsproxy.senders.local import ExemptRecipients, KnownClients, LocalDomains, Recipients
+from tlsproxy.senders.names import Lookup
+from tlsproxy.senders.policy import IDENTITY_KEYS, SPF_KEYS, Check, settings_for
+from tlsproxy.server.smtp.delivering.knowledge import Knowledge
+from tlsproxy.server.smtp.desks.examination import Checks
+from tlsproxy.server.smtp.desks.mx import MxRules
+from tlsproxy.server.smtp.desks.submission import SubmissionRules
+from tlsproxy.server.submission.judge import PasswordJudge
+from tlsproxy.server.way.way import Way
+
+HEADROOM_BYTES: Final = 4096
+"""What our own headers may add to a message; a client's SIZE goes on with so much more."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SmtpTools:
+    """What SMTP sessions work with that a process has only one of; the supervisor, which serves nobody, has none."""
+
+    lookup: Lookup | None = None
+    """Asks the DNS."""
+    judge: PasswordJudge | None = None
+    """Judges passwords; None where the old SMTP server does."""
+    knowledge: Mapping[str, Knowledge] = field(default_factory=dict)
+    """What old servers can do, by the backend's name."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SmtpService:
+    """Everything a session needs to know of the listener it came in by."""
+
+    listener: str
+    protocol: Tongue = SMTP
+    tls: ListenerTls
+    server_tls: ServerTls
+    way: Way
+    role: SmtpRole
+    hostname: str
+    make_dialogue: Callable[[str], DialogueSettings]
+    """The bounds of the dialogue; takes the session's id."""
+    mechanisms: tuple[bytes, ...]
+    max_message_bytes: int
+    bare_newline: BareNewline
+    early_talker: EarlyTalker
+    greet_delay_s: float
+    command_s: float
+    data_s: float
+    final_reply_s: float
+    handshake_s: float
+    login_s: float
+    login_stressed_s: float
+    identity: BackendIdentity
+    is_identity_required: bool
+    backend_login: BackendLogin
+    auth: SubmissionAuth | None
+    tools: SmtpTools
+    rules: MxRules | SubmissionRules
+    """What the desk goes by."""
+
+
+def make_smtp_service(
+    config: Config, listener: ListenerConfig, server_tls: ServerTls, way: Way, tools: SmtpTools
+) -> SmtpService:
+    """Build what an SMTP listener serves by.
+
+    Args:
+        config: Validated: the tables that the listener's role needs are there.
+        listener: The listener.
+        server_tls: Its certificates.
+        way: The way to its backend.
+        tools: What this process has.
+    """
+    smtp, backend, timeouts = config.smtp, config.backend[listener.backend], config.timeouts
+    if smtp is None or listener.role is None:
+        raise ValueError("an SMTP listener without its tables")  # the configuration's rules see to it
+    submission = smtp.submission if listener.role is SmtpRole.SUBMISSION else None
+    mechanisms = tuple(each.encode("ascii") for each in submission.mechanisms) if submission is not None else ()
+
+    def make_dialogue(ref: str) -> DialogueSettings:
+        return DialogueSettings(
+            hostname=smtp.hostname.encode("ascii"),
+            ref=f"(id {ref})".encode("ascii"),
+            line_bytes=config.limits.line_smtp,
+            sasl_line_bytes=config.limits.sasl_line,
+            max_recipients=smtp.max_recipients,
+            max_errors=smtp.max_errors,
+            is_strict_sync=smtp.strict_sync,
+            mechanisms=mechanisms,
+            requires_tls=bool(listener.require_tls),
+            max_auth_failures=submission.max_auth_failures if submission is not None else 0,
+        )
+
+    return SmtpService(
+        listener=listener.name,
+        tls=listener.tls,
+        server_tls=server_tls,
+        way=way,
+        role=listener.role,
+        hostname=smtp.hostname,
+        make_dialogue=make_dialogue,
+        mechanisms=mechanisms,
+        max_message_bytes=smtp.max_message_size,
+        bare_newline=smtp.bare_newline,
+        early_talker=smtp.early_talker if listener.role is SmtpRole.MX else EarlyTalker.OFF,
+        greet_delay_s=smtp.greet_delay,
+        command_s=smtp.command_timeout,
+        data_s=smtp.data_timeout,
+        final_reply_s=smtp.data_reply_timeout,
+        handshake_s=timeouts.tls_handshake,
+        login_s=timeouts.login,
+        login_stressed_s=timeouts.login_stressed,
+        identity=backend.identity,
+        is_identity_required=backend.identity_required,
+        backend_login=backend.login,
+        auth=submission.auth if submission is not None else None,
+        tools=tools,
+        rules=_rules(config, listener, tools),
+    )
+
+
+def _rules(config: Config, listener: ListenerConfig, tools: SmtpTools) -> MxRules | SubmissionRules:
+    smtp, backend = config.smtp, config.backend[listener.backend]
+    adds_received = backend.identity is BackendIdentity.NONE
+    if smtp is not None and smtp.mx is not None and listener.role is SmtpRole.MX:
+        mx = smtp.mx
+        recipients = Recipients(
+            domains=LocalDomains.read(mx.local_domains), exempt=ExemptRecipients.read(mx.exempt_recipients)
+        )
+        checks = _checks(config, tools)
+        return MxRules(checks=checks, recipients=recipients, reject_at=smtp.reject_at, adds_received=adds_received)
+    if smtp is not None and smtp.submission is not None:
+        return SubmissionRules(
+            sender_login=smtp.submission.sender_login, backend_login=backend.login, adds_received=adds_received
+        )
+    raise ValueError("an SMTP listener without its tables")  # the configuration's rules see to it
+
+
+def _checks(config: Config, tools: SmtpTools) -> Checks:
+    smtp = config.smtp
+    if smtp is None or smtp.mx is None:
+        raise ValueError("an MX listener without its tables")  # the configuration's rules see to it
+    mx = smtp.mx
+    modes: dict[Check, Mode] = {}
+    for keys, section in ((IDENTITY_KEYS, mx.identity), (SPF_KEYS, mx.spf)):
+        modes |= {check: mode for key, check in keys.items() if (mode := getattr(section, key)) is not None}
+    return Checks(
+        lookup=tools.lookup or _asks_nobody,
+        settings=settings_for(
+            mx.profile,
+            modes,
+            is_relaxed=mx.is_relaxed,
+            is_dry_run=mx.dry_run,
+            has_explanation=mx.spf.explanation,
+        ),
+        clients=KnownClients(
+            exempt=mx.exempt_networks,
+            forwarders=mx.trusted_forwarders.networks,
+            forwarder_names=mx.trusted_forwarders.ptr_suffixes,
+        ),
+        hostname=smtp.hostname,
+        identity_s=mx.identity.deadline,
+        spf_s=mx.spf.deadline,
+    )

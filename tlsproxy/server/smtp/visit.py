@@ -1,0 +1,327 @@
+"""An SMTP session's story: greeting, TLS, one command after the other, and messages; read ``run`` top down.
+
+Every command is answered by the conversation itself, by the desk that judges the client, or by the old server.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Final, assert_never
+
+from tlsproxy.admission.base import Ticket
+from tlsproxy.core.kinds import BackendLogin, EarlyTalker, ListenerTls, SmtpRole
+from tlsproxy.core.outcome import Phase, Reason
+from tlsproxy.net.endpoint import Endpoint
+from tlsproxy.net.tcp import local_peer_of
+from tlsproxy.protocols.base import LoggedIn, LoginFailed
+from tlsproxy.protocols.smtp import steps
+from tlsproxy.protocols.smtp.answers import (
+    BYE,
+    GO_AHEAD,
+    LOGGED_IN,
+    LOGIN_NOT_AVAILABLE,
+    MESSAGE_TOO_BIG,
+    OK,
+    READY_FOR_TLS,
+    WRONG_PASSWORD,
+)
+from tlsproxy.protocols.smtp.capabilities import offered
+from tlsproxy.protocols.smtp.conversation import Conversation
+from tlsproxy.protocols.smtp.reply import reply
+from tlsproxy.server.chronicle import Chronicle
+from tlsproxy.server.ending import Deadline, SessionEndedError
+from tlsproxy.server.handshake import shake_hands
+from tlsproxy.server.plan import House
+from tlsproxy.server.smtp.caller import Caller
+from tlsproxy.server.smtp.delivering.delivery import Delivery
+from tlsproxy.server.smtp.delivering.message import Message
+from tlsproxy.server.smtp.desks.client_facts import ClientFacts
+from tlsproxy.server.smtp.desks.desk import Desk
+from tlsproxy.server.smtp.desks.mx import MxDesk, MxRules
+from tlsproxy.server.smtp.desks.submission import SubmissionDesk
+from tlsproxy.server.smtp.notes import Notes
+from tlsproxy.server.smtp.service import SmtpService
+
+_SENDER_OK: Final = reply(250, "2.1.0", "sender ok")
+
+
+class Visit:
+    """What happens between accept and the end."""
+
+    def __init__(
+        self,
+        house: House,
+        service: SmtpService,
+        chronicle: Chronicle,
+        client: Endpoint,
+        ticket: Ticket,
+        *,
+        stop: Callable[[Reason], None],
+    ) -> None:
+        """Nothing happens yet, but the time for a login runs.
+
+        Args:
+            house: What all sessions share.
+            service: What this one is served by.
+            chronicle: What is written down of it.
+            client: The client in plaintext.
+            ticket: Its right to be here.
+            stop: Cancels the session's task for a reason.
+        """
+        self._house = house
+        self._service = service
+        self._chronicle = chronicle
+        self._ticket = ticket
+        self._now = asyncio.get_running_loop().time
+        self._login_until = self._now() + (service.login_stressed_s if ticket.is_stressed else service.login_s)
+        self._deadline = Deadline(stop)
+        self._facts = ClientFacts(
+            peer=ticket.peer,
+            destination=local_peer_of(client.sock),
+            ref=chronicle.ref,
+            receiver=service.hostname,
+        )
+        self.notes = Notes(house.log, chronicle, service.role)
+        """What is written down of its mail."""
+        self._conversation = Conversation(service.role, service.make_dialogue(chronicle.ref), is_tls=False)
+        self._caller = Caller(client, self._conversation, stop)
+        self._desk = _make_desk(service, self._facts, self.notes)
+        self._delivery = Delivery(house.plane, service, chronicle, self._desk)
+        self._size_limit = service.max_message_bytes
+        self.is_accepted = False
+        """Whether it has logged in, or has a recipient here: it no longer has to make room for others."""
+
+    @property
+    def client(self) -> Endpoint:
+        """The client, with TLS or without."""
+        return self._caller.endpoint
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether it is between two commands and in no transaction."""
+        return self._conversation.is_at_rest
+
+    def close(self) -> None:
+        """Let go of everything but the client."""
+        self._deadline.close()
+        self._desk.close()
+        self._delivery.drop()
+
+    # The story.
+
+    async def run(self) -> None:
+        """Live until something ends the session.
+
+        Raises:
+            SessionEndedError: Always, in the end.
+            PeerLostError: The client left.
+            CancelledError: Stopped, by a deadline too.
+        """
+        if self._service.tls is ListenerTls.IMPLICIT:
+            await self._secure()
+        self._chronicle.enter(Phase.MAIL)
+        if self._service.way.is_down():
+            raise SessionEndedError(Reason.BACKEND_DOWN)
+        await self._greet()
+        while True:
+            step = self._conversation.next()
+            if step is None:
+                await self._listen()
+            else:
+                await self._take(step)
+
+    async def _greet(self) -> None:
+        """The greeting; in clear, whoever speaks before it is no mail server that keeps to the rules."""
+        self._desk.arrived()
+        self._caller.attach(self.client)
+        if self._service.tls is ListenerTls.STARTTLS and self._service.early_talker is not EarlyTalker.OFF:
+            await asyncio.sleep(self._service.greet_delay_s)
+            if len(self._conversation):
+                self._chronicle.spoke_early()
+                if self._service.early_talker is EarlyTalker.DROP:
+                    raise SessionEndedError(Reason.SPOKE_EARLY)
+        self.client.push(self._conversation.greeting())
+
+    async def _listen(self) -> None:
+        """Say what there is to say, and wait for the client."""
+        if self._delivery.is_severed:  # nobody can log in again for the user
+            await self._caller.flush()
+            raise SessionEndedError(Reason.BACKEND_CLOSED)
+        until = self._now() + self._service.command_s
+        if self._service.role is SmtpRole.SUBMISSION and not self.is_accepted and self._login_until < until:
+            self._deadline.move(self._login_until, Reason.LOGIN_TIMEOUT)
+        else:
+            self._deadline.move(until, Reason.IDLE_TIMEOUT)
+        await self._caller.flush()
+        await self._caller.listen()
+        self._deadline.lift()
+
+    async def _take(self, step: steps.Step) -> None:
+        """Do what one command asks for."""
+        match step:
+            case steps.Hello():
+                await self._hello(step)
+            case steps.StartTls():
+                await self._start_tls()
+            case steps.Credentials():
+                await self._log_in(step)
+            case steps.Mail():
+                await self._mail(step)
+            case steps.Rcpt():
+                await self._rcpt(step)
+            case steps.Data():
+                await self._data()
+            case _:
+                await self._take_aside(step)
+
+    async def _take_aside(self, step: steps.Reset | steps.Quit | steps.Report) -> None:
+        """What ends something, and what is only to be written down."""
+        match step:
+            case steps.Reset():
+                await self._delivery.reset()
+                self.notes.ended()
+                self._conversation.answer(OK)
+            case steps.Quit():
+                self._conversation.answer(BYE)
+                await self._caller.flush()
+                await self._delivery.quit()
+            case steps.PasswordExposed():
+                self._chronicle.exposed(step)
+            case steps.Injection():
+                self._chronicle.injected()
+            case steps.Hangup(reason=reason):
+                await self._caller.flush()
+                raise SessionEndedError(reason, is_told=True)
+            case _:
+                assert_never(step)
+
+    # Introductions.
+
+    async def _hello(self, step: steps.Hello) -> None:
+        self._facts.hello, self._facts.is_esmtp = step.name, step.is_esmtp
+        self._desk.heard(step.name)
+        self.notes.heard(step.name)
+        knowledge = self._service.tools.knowledge[self._service.way.name]
+        with self._caller.served():
+            known = await knowledge.ask(self._house.plane, self._ticket.peer.key)
+        is_tls = self._facts.is_tls
+        lines, self._size_limit = offered(
+            known,
+            self._service.max_message_bytes,
+            starttls=not is_tls,
+            auth=self._service.mechanisms if is_tls else (),
+        )
+        self._conversation.offer(lines)
+
+    async def _start_tls(self) -> None:
+        self._conversation.answer(READY_FOR_TLS)
+        await self._caller.flush()
+        phase = self._chronicle.phase
+        await self._secure()
+        self._chronicle.enter(phase)
+        self._conversation.tls_started()
+        self._caller.attach(self.client)
+
+    async def _secure(self) -> None:
+        self._chronicle.enter(Phase.HANDSHAKE)
+        self._deadline.move(self._now() + self._service.handshake_s, Reason.HANDSHAKE_TIMEOUT)
+        plain = self._caller.detach()
+        self._caller.endpoint = await shake_hands(plain, self._service.server_tls, self._chronicle)
+        self._facts.is_tls = True
+        self._deadline.lift()
+
+    async def _log_in(self, step: steps.Credentials) -> None:
+        """Have the password judged; a wrong one is answered no sooner than any other."""
+        until = self._now() + WRONG_PASSWORD_S
+        with self._caller.served():
+            verdict = await self._judged(step)
+            if verdict is Verdict.WRONG:
+                await asyncio.sleep(until - self._now())
+        match verdict:
+            case Verdict.OK:
+                self._chronicle.observe(LoggedIn(user=step.user, mechanism=step.mechanism))
+                self._facts.user = step.user
+                self._accept()
+                self._conversation.authenticated(step.user)
+                self._conversation.answer(LOGGED_IN)
+            case Verdict.WRONG:
+                self._chronicle.observe(LoginFailed(user=step.user, mechanism=step.mechanism, is_credential=True))
+                self._conversation.answer(WRONG_PASSWORD)
+            case Verdict.UNAVAILABLE:
+                self._chronicle.observe(LoginFailed(user=step.user, mechanism=step.mechanism, is_credential=False))
+                self._conversation.answer(LOGIN_NOT_AVAILABLE)
+            case _:
+                assert_never(verdict)
+
+    async def _judged(self, step: steps.Credentials) -> Verdict:
+        """What the judge says, and the old SMTP server, if it is to hear of the login from the user's own words."""
+        judge = self._service.tools.judge
+        if judge is not None:
+            verdict = await judge.judge(step.user, step.password, self._ticket.peer.key)
+            if verdict is not Verdict.OK:
+                return verdict
+        if self._service.backend_login is BackendLogin.REPLAY:
+            return await self._delivery.log_in(step.user, step.password)
+        return Verdict.OK if judge is not None else Verdict.UNAVAILABLE
+
+    def _accept(self) -> None:
+        if not self.is_accepted:
+            self.is_accepted = True
+            self._house.admission.authenticated(self._ticket)
+
+    # Mail.
+
+    async def _mail(self, step: steps.Mail) -> None:
+        mail = step.sender
+        if mail.size is not None and mail.size > self._size_limit:
+            self._conversation.answer(MESSAGE_TOO_BIG)
+            return
+        self.notes.began(mail)
+        with self._caller.served():
+            answer = await self._desk.sender(mail)
+            if answer is None:
+                self._delivery.begin(mail)
+                # A stranger's mail reaches the old server with the first recipient that is welcome.
+                answer = await self._delivery.announce() if self._service.role is SmtpRole.SUBMISSION else _SENDER_OK
+                if not answer.is_positive:
+                    self.notes.refused("sender", answer, by="backend")
+        self._conversation.answer(answer)
+
+    async def _rcpt(self, step: steps.Rcpt) -> None:
+        with self._caller.served():
+            answer = await self._desk.recipient(step.recipient)
+            if answer is None:
+                answer = await self._delivery.recipient(step.recipient)
+                if answer.is_positive:
+                    self.notes.accepted(step.recipient)
+                    self._accept()
+                else:
+                    self.notes.refused("recipient", answer, step.recipient, by="backend")
+        self._conversation.answer(answer)
+
+    async def _data(self) -> None:
+        with self._caller.served():
+            answer = await self._delivery.begin_content()
+        if answer.code != GO_AHEAD.code:
+            self.notes.refused("data", answer, by="backend")
+            self._conversation.answer(answer)
+            return
+        self._conversation.answer(GO_AHEAD)
+        await self._caller.flush()
+        message = Message(self._service, self._caller, self._conversation, self._delivery)
+        self._deadline.lift()
+        carried = await message.carry(self._desk.headers(), self._data_deadline)
+        if carried.reply.is_positive:
+            self.notes.relayed(carried)
+        else:
+            self.notes.refused(carried.word, carried.reply, by="proxy" if carried.is_ours else "backend")
+        self.notes.ended()
+        self._conversation.data_done(carried.reply)
+
+    def _data_deadline(self) -> None:
+        """The client has so long to send more of its message."""
+        self._deadline.move(self._now() + self._service.data_s, Reason.IDLE_TIMEOUT)
+
+
+def _make_desk(service: SmtpService, facts: ClientFacts, notes: Notes) -> Desk:
+    rules = service.rules
+    return MxDesk(rules, facts, notes) if isinstance(rules, MxRules) else SubmissionDesk(rules, facts, notes)
