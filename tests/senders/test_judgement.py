@@ -48,8 +48,8 @@ def weigh(
     return judge(
         Iprev(iprev) if iprev else None,
         hello,
-        SpfResult(verdict=spf) if isinstance(spf, SpfVerdict) else spf,
-        SpfResult(verdict=spf_hello) if spf_hello else None,
+        SpfResult(domain="b.example", verdict=spf) if isinstance(spf, SpfVerdict) else spf,
+        SpfResult(domain="b.example", verdict=spf_hello) if spf_hello else None,
         settings=settings,
         facts=facts,
     )
@@ -157,7 +157,7 @@ def test_a_dry_run_only_tags_and_says_what_it_would_do(profile: SmtpProfile) -> 
             (550, "5.7.23", "192.0.2.7 may not send mail for b.example (SPF)"),
         ),
         (
-            {"spf": SpfResult(verdict=SpfVerdict.PERMERROR, problem="two records")},
+            {"spf": SpfResult(domain="b.example", verdict=SpfVerdict.PERMERROR, problem="two records")},
             (451, "4.7.24", "SPF record of b.example is broken: two records"),
             (550, "5.7.24", "SPF record of b.example is broken: two records"),
         ),
@@ -233,8 +233,8 @@ def test_what_is_fine_is_told_whatever_the_modes() -> None:
     found = weigh(everything(Mode.OFF), IprevResult.PASS, HelloResult.MATCH, SpfVerdict.PASS, SpfVerdict.NONE)
     assert found.hello_word == ""
     assert found.iprev == Iprev(IprevResult.PASS)
-    assert found.spf == SpfResult(verdict=SpfVerdict.PASS)
-    assert found.spf_hello == SpfResult(verdict=SpfVerdict.NONE)
+    assert found.spf == SpfResult(domain="b.example", verdict=SpfVerdict.PASS)
+    assert found.spf_hello == SpfResult(domain="b.example", verdict=SpfVerdict.NONE)
 
 
 def test_nothing_checked_is_nothing_said() -> None:
@@ -242,7 +242,7 @@ def test_nothing_checked_is_nothing_said() -> None:
 
 
 def test_an_explanation_is_the_domains_and_short() -> None:
-    denied = SpfResult(verdict=SpfVerdict.FAIL, explanation="go away\r\nQUIT é" + "x" * 300)
+    denied = SpfResult(domain="b.example", verdict=SpfVerdict.FAIL, explanation="go away\r\nQUIT é" + "x" * 300)
     assert weigh(STANDARD, spf=denied).explanation == ""
     settings = settings_for(SmtpProfile.STANDARD, has_explanation=True)
     told = weigh(settings, spf=denied).explanation
@@ -263,7 +263,7 @@ def test_braces_of_a_client_are_no_template() -> None:
 def test_no_client_ends_a_line_of_a_reply(hello: bytes, domain: bytes, text: str, verdict: SpfVerdict) -> None:
     settings = replace(everything(Mode.REJECT), has_explanation=True)
     facts = replace(FACTS, hello=hello, domain=domain)
-    spf = SpfResult(verdict=verdict, explanation=text, problem=text)
+    spf = SpfResult(domain="b.example", verdict=verdict, explanation=text, problem=text)
     for iprev, word in product(IprevResult, HelloResult):
         found = weigh(settings, iprev, word, spf, verdict, facts)
         if found.reply:

@@ -34,6 +34,7 @@ class Reason(StrEnum):
     TOO_MUCH_BEFORE_LOGIN = "too_much_before_login"
     PASSWORDS_EXPOSED = "passwords_exposed"
     STARTTLS_INJECTION = "starttls_injection"
+    NOT_SYNCHRONIZED = "not_synchronized"  # went on without waiting for an answer that it had to wait for
     LOGIN_FAILURES = "login_failures"
     SPOKE_EARLY = "spoke_early"  # before the greeting, which no mail server does
     # The TLS handshake.

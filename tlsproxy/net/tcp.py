@@ -4,6 +4,8 @@ import socket
 from ipaddress import IPv4Address, IPv6Address
 from typing import Final
 
+from tlsproxy.core.addresses import Peer, peer_from
+
 _PROBE_PERIOD_S: Final = 30
 _PROBES: Final = 4
 

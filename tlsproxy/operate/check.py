@@ -33,7 +33,7 @@ _DAYS_LEFT_WARNING: Final = 21
 _GREETING_TIMEOUT_S: Final = 3.0
 # RFC 2449 §4 allows 512 bytes for a POP3 answer; IMAP greetings with capabilities stay below twice that.
 _GREETING_LIMIT_BYTES: Final = 1024
-_GREETINGS: Final = {ProtocolName.IMAP: b"* OK", ProtocolName.POP3: b"+OK"}
+_GREETINGS: Final = {ProtocolName.IMAP: b"* OK", ProtocolName.POP3: b"+OK", ProtocolName.SMTP: b"220"}
 # Debian and Ubuntu build with both, in their own way that leaves no trace but this option.
 _DEBIAN_BUILD: Final = "--with-wheel-pkg-dir=/usr/share/python-wheels"
 # RFC 9051 §5.4 and RFC 1939 §3.

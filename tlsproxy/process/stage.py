@@ -21,6 +21,7 @@ from tlsproxy.process.crew.identity import Identity, identity_of
 from tlsproxy.process.door.sockets import Place, listen, place_of
 from tlsproxy.process.line.supply import Supply
 from tlsproxy.server.plan import Plan, make_plan
+from tlsproxy.server.smtp.service import SmtpTools
 from tlsproxy.server.way.way import Way
 
 # Descriptors that no session takes: listeners, log, epoll, the interpreter's own.
@@ -177,7 +178,7 @@ def _make_plan(
     if mistakes:
         return {}
     try:
-        return make_plan(config, certificates, ways, old.plan if old else {})
+        return make_plan(config, certificates, ways, SmtpTools(), old.plan if old else {})
     except CertificateError as error:
         mistakes.append(Mistake(key="tls.certificates", value="", hint=str(error)))
         return {}

@@ -32,8 +32,8 @@ _COMMENTS: Final = {
     SpfVerdict.PASS: "{who} designates {ip} as permitted sender",
     SpfVerdict.FAIL: "{who} does not designate {ip} as permitted sender",
     SpfVerdict.SOFTFAIL: "{who} does not quite designate {ip} as permitted sender",
-    SpfVerdict.TEMPERROR: "SPF of {who} cannot be checked now",
-    SpfVerdict.PERMERROR: "SPF record of {who} is broken",
+    SpfVerdict.TEMPERROR: "{who} cannot be checked now",
+    SpfVerdict.PERMERROR: "{who} has a broken SPF record",
 }
 
 
@@ -81,7 +81,7 @@ def received_spf(spf: SpfResult, trace: Trace, *, identity: Identity = Identity.
     comment = _COMMENTS[spf.verdict].format(who=who, ip=trace.ip)
     pairs = {
         "client-ip": _value(str(trace.ip)),
-        "envelope-from": _quoted(sender),
+        "envelope-from": _quoted(sender or "<>"),
         "helo": _value(hello),
         "receiver": _host(trace.receiver),
         "identity": identity.value,
@@ -107,7 +107,7 @@ def authentication_results(judgement: Judgement, trace: Trace, *, discloses_user
     words: list[str] = []
     if judgement.iprev:
         words += [f"iprev={judgement.iprev.result}", f"policy.iprev={_value(str(trace.ip))}"]
-        words += [f"({_in_comment(name)})" for name in judgement.iprev.names[:1]]
+        words += [f"({_host(name)})" for name in judgement.iprev.names[:1]]
         words[-1] += ";"
     if judgement.spf:
         domain = trace.mail_from.rpartition(b"@")[2] or trace.hello
@@ -148,9 +148,17 @@ def received(trace: Trace, *, name: str, now: float) -> bytes:
     """
     client = f"({_host(name)} [{_literal(trace.ip)}])"
     source = [] if trace.user else ["from", _host(trace.hello), *client.split(" ")]
-    target = ["by", _host(trace.receiver), "(tlsproxy)", "with", _transport(trace), "id", _value(clean(trace.ref))]
-    date = format_datetime(datetime.fromtimestamp(now, UTC))
-    return _field("Received", [*source, *target, ";", *date.split(" ")])
+    target = [
+        "by",
+        _host(trace.receiver),
+        "(tlsproxy)",
+        "with",
+        _transport(trace),
+        "id",
+        f"{_value(clean(trace.ref))};",
+    ]
+    date = format_datetime(datetime.fromtimestamp(int(now), UTC))
+    return _field("Received", [*source, *target, *date.split(" ")])
 
 
 def _transport(trace: Trace) -> str:

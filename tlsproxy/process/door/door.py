@@ -12,7 +12,7 @@ from tlsproxy.admission.refusals import RefusalBook
 from tlsproxy.config.model import ListenerConfig
 from tlsproxy.core.addresses import Client, Peer, client_from
 from tlsproxy.core.events import Event
-from tlsproxy.core.kinds import ListenerTls
+from tlsproxy.core.kinds import ListenerTls, ProtocolName
 from tlsproxy.core.log import Log
 from tlsproxy.core.references import References
 from tlsproxy.net.acceptor import Accepted, Acceptor
@@ -174,7 +174,9 @@ class Door:
         peer = Peer(client.ip, port)
         session = self._farewell.new_session()
         is_plaintext = listener.tls is ListenerTls.STARTTLS
-        may_tell = not is_plaintext and self._admission.may_tell(refused, client, self._loop.time())
+        # On SMTP's TLS port no handshake is spent: its clients try again by themselves, and show nobody what they hear.
+        is_mailbox = listener.protocol is not ProtocolName.SMTP
+        may_tell = not is_plaintext and is_mailbox and self._admission.may_tell(refused, client, self._loop.time())
         if may_tell and self._workers.tell(refused, peer, self._numbers[listener.name], session, fd):
             return
         self._farewell.turn_away(listener.name, fd, peer, refused, session, is_told=is_plaintext)

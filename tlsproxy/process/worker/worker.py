@@ -9,9 +9,10 @@ from tlsproxy.core.log import Log
 from tlsproxy.core.outcome import Reason
 from tlsproxy.net.idle import IdleClock
 from tlsproxy.net.plane import Plane
-from tlsproxy.server.plan import House, Plan
+from tlsproxy.server.plan import House, Plan, Service
 from tlsproxy.server.roster import Roster
 from tlsproxy.server.session import Session
+from tlsproxy.server.smtp.session import SmtpSession
 
 
 class Worker:
@@ -34,7 +35,13 @@ class Worker:
             admitted: Its ticket, or why it has none.
             session: Its id.
         """
-        self.roster.add(Session(self._house, self.plan[listener], sock, peer, admitted, session=session))
+        service = self.plan[listener]
+        if isinstance(service, Service):
+            self.roster.add(Session(self._house, service, sock, peer, admitted, session=session))
+        elif isinstance(admitted, Ticket):
+            self.roster.add(SmtpSession(self._house, service, sock, peer, admitted, session=session))
+        else:
+            sock.close()  # the door tells nobody of SMTP over TLS: a handshake would be more than it is worth
 
     def evict(self, ticket: int, limit: str) -> None:
         """End the oldest un-authenticated session for a new one, since there are as many as the limit."""

@@ -23,6 +23,7 @@ from tlsproxy.process.signals import SIGNALS
 from tlsproxy.process.worker.reports import RemoteHealth, Reports
 from tlsproxy.process.worker.worker import Worker
 from tlsproxy.server.plan import Plan, make_plan
+from tlsproxy.server.smtp.tools import Toolbox
 from tlsproxy.server.way.way import Way
 
 _FIRST_WORD_S: Final = 10.0
@@ -77,6 +78,7 @@ class Workplace:
         self._reports = Reports(self._channel)
         self._health: dict[int, RemoteHealth] = {}
         self._supply = supply
+        self._toolbox = Toolbox(self._logs.logger)
         self._worker = Worker(self._plane, self._reports, self._logs.logger, self._make_plan(supply, {}))
         self._channel.send(words.encode(words.Ready()))
         gc.collect()
@@ -85,6 +87,7 @@ class Workplace:
         for knock in self._knocks:
             knock.cancel()
         self._reports.send()
+        self._toolbox.close()
         self._worker.close()
         self._channel.close()
 
@@ -202,7 +205,9 @@ class Workplace:
 
     def _make_plan(self, supply: Supply, old: Plan) -> Plan:
         ways = {name: self._way(supply, name, number) for name, number in supply.backends.items()}
-        plan = make_plan(supply.config, supply.certificates, {name: way for name, (_, way) in ways.items()}, old)
+        only_ways = {name: way for name, (_, way) in ways.items()}
+        tools = self._toolbox.tools(supply.config, only_ways)
+        plan = make_plan(supply.config, supply.certificates, only_ways, tools, old)
         self._ways = ways
         self._health = {number: self._health[number] for number, _ in ways.values()}
         return plan

@@ -95,10 +95,12 @@ def introduce(name: bytes, guest: Guest, *, is_required: bool) -> Dialogue[Capab
         return Refusal.NO_XCLIENT_LOGIN
     if b"ADDR" not in known.xclient:
         return Refusal.NO_XCLIENT if is_required else known
-    if not (yield from _present(guest, known.xclient)):
+    is_presented = yield from _present(guest, known.xclient)
+    if not is_presented and not is_required:
         # One that knows no IPv6 says 501 to such an address; what else there is to say it may still take.
-        if is_required or not (yield from _present(guest, known.xclient, is_anonymous=True)):
-            return Refusal.XCLIENT_REFUSED
+        is_presented = yield from _present(guest, known.xclient, is_anonymous=True)
+    if not is_presented:
+        return Refusal.XCLIENT_REFUSED
     return (yield from say_hello(guest.hello or name))
 
 

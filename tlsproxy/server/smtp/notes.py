@@ -14,7 +14,7 @@ from tlsproxy.protocols.smtp.reply import Reply
 from tlsproxy.protocols.smtp.syntax import MailFrom, RcptTo
 from tlsproxy.senders.judgement import Judgement
 from tlsproxy.server.chronicle import Chronicle
-from tlsproxy.server.smtp.delivering.message import Carried
+from tlsproxy.server.smtp.delivering.carried import Carried
 
 _TOLD_RECIPIENTS: Final = 20  # of a message; the rest is counted
 _TOLD_REFUSALS: Final = 20  # lines of one session; the rest is counted, so that a guesser of addresses fills no disk

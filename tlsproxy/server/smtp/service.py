@@ -1,8 +1,7 @@
 """What SMTP sessions are served by: one frozen value for each listener, as ``server.plan`` builds it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
 
 from tlsproxy.config.model import Config, ListenerConfig
 from tlsproxy.core.kinds import (
@@ -18,9 +17,9 @@ from tlsproxy.core.kinds import (
 from tlsproxy.net.tls.contexts import ServerTls
 from tlsproxy.protocols.base import Tongue
 from tlsproxy.protocols.smtp import SMTP
-from tlsproxy.protocols.smtp.conversation import DialogueSettings
+from tlsproxy.protocols.smtp.standing import DialogueSettings
 from tlsproxy.senders.local import ExemptRecipients, KnownClients, LocalDomains, Recipients
-from tlsproxy.senders.names import Lookup
+from tlsproxy.senders.names import Lookup, LookupFailedError, Record, RecordType
 from tlsproxy.senders.policy import IDENTITY_KEYS, SPF_KEYS, Check, settings_for
 from tlsproxy.server.smtp.delivering.knowledge import Knowledge
 from tlsproxy.server.smtp.desks.examination import Checks
@@ -29,15 +28,16 @@ from tlsproxy.server.smtp.desks.submission import SubmissionRules
 from tlsproxy.server.submission.judge import PasswordJudge
 from tlsproxy.server.way.way import Way
 
-HEADROOM_BYTES: Final = 4096
-"""What our own headers may add to a message; a client's SIZE goes on with so much more."""
+
+async def _asks_nobody(name: str, record_type: RecordType) -> Sequence[Record]:
+    raise LookupFailedError(f"{record_type} of {name}: there is no name server to ask here")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SmtpTools:
     """What SMTP sessions work with that a process has only one of; the supervisor, which serves nobody, has none."""
 
-    lookup: Lookup | None = None
+    lookup: Lookup = _asks_nobody
     """Asks the DNS."""
     judge: PasswordJudge | None = None
     """Judges passwords; None where the old SMTP server does."""
@@ -164,7 +164,7 @@ def _checks(config: Config, tools: SmtpTools) -> Checks:
     for keys, section in ((IDENTITY_KEYS, mx.identity), (SPF_KEYS, mx.spf)):
         modes |= {check: mode for key, check in keys.items() if (mode := getattr(section, key)) is not None}
     return Checks(
-        lookup=tools.lookup or _asks_nobody,
+        lookup=tools.lookup,
         settings=settings_for(
             mx.profile,
             modes,

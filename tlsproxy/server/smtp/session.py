@@ -34,7 +34,7 @@ class SmtpSession:
         self._service = service
         self.ticket = ticket
         self._chronicle = Chronicle(house.log, service, peer, asyncio.get_running_loop().time, session)
-        self._visit = Visit(house, service, self._chronicle, Endpoint(house.plane, sock), ticket, self.stop)
+        self._visit = Visit(house, service, self._chronicle, Endpoint(house.plane, sock), ticket, stop=self.stop)
         self._keeper: Keeper | None = None
         self._task: asyncio.Task[None] | None = None
         self._stop_reason: Reason | None = None

@@ -40,6 +40,7 @@ from tlsproxy.server.smtp.desks.mx import MxDesk, MxRules
 from tlsproxy.server.smtp.desks.submission import SubmissionDesk
 from tlsproxy.server.smtp.notes import Notes
 from tlsproxy.server.smtp.service import SmtpService
+from tlsproxy.server.submission.judge import WRONG_PASSWORD_S, Verdict
 
 _SENDER_OK: Final = reply(250, "2.1.0", "sender ok")
 
@@ -118,6 +119,7 @@ class Visit:
         """
         if self._service.tls is ListenerTls.IMPLICIT:
             await self._secure()
+            self._conversation.tls_started()
         self._chronicle.enter(Phase.MAIL)
         if self._service.way.is_down():
             raise SessionEndedError(Reason.BACKEND_DOWN)
@@ -260,7 +262,7 @@ class Visit:
             if verdict is not Verdict.OK:
                 return verdict
         if self._service.backend_login is BackendLogin.REPLAY:
-            return await self._delivery.log_in(step.user, step.password)
+            return Verdict(await self._delivery.log_in(step.user, step.password))
         return Verdict.OK if judge is not None else Verdict.UNAVAILABLE
 
     def _accept(self) -> None:

@@ -11,14 +11,14 @@ from tlsproxy.core.outcome import Reason
 from tlsproxy.net.plane import Plane
 from tlsproxy.protocols.proxy_header import proxy_v1, proxy_v2
 from tlsproxy.protocols.smtp.answers import BACKEND_LOST, BACKEND_NOT_REACHABLE
-from tlsproxy.protocols.smtp.capabilities import Capabilities
-from tlsproxy.protocols.smtp.introduction import Guest, Refusal, Replayed, introduce, replay, say_hello
+from tlsproxy.protocols.smtp.capabilities import HEADERS_LIMIT_BYTES, Capabilities
+from tlsproxy.protocols.smtp.introduction import Dialogue, Guest, Refusal, Replayed, introduce, replay, say_hello
 from tlsproxy.protocols.smtp.reply import Reply, reply
 from tlsproxy.protocols.smtp.syntax import MailFrom, RcptTo
 from tlsproxy.protocols.smtp.upgrade import SmtpUpgrade
 from tlsproxy.server.chronicle import Chronicle
 from tlsproxy.server.smtp.delivering.old_server import OldServer
-from tlsproxy.server.smtp.service import HEADROOM_BYTES, SmtpService
+from tlsproxy.server.smtp.service import SmtpService
 
 _GREETING_CODE: Final = 220
 _START_CODE: Final = 354
@@ -152,7 +152,7 @@ class Delivery:
             if self.is_severed:
                 return BACKEND_LOST
             server, known = await self._opened()
-            line = self._mail.encode(known.extensions, HEADROOM_BYTES)
+            line = self._mail.encode(known.extensions, HEADERS_LIMIT_BYTES)
             return await self._ask_fresh(server, line, is_fresh=is_fresh)
         except BackendError as error:
             self._lose(error)
@@ -207,15 +207,16 @@ class Delivery:
         known = await server.perform(self._introduction(guest))
         if isinstance(known, Refusal):
             raise BackendError(Reason.BACKEND_REFUSED, known)
-        self._known = self._service.knowledge.capabilities = known
+        self._known = known
+        self._service.tools.knowledge[self._service.way.name].capabilities = known
         return server, known
 
-    def _introduction(self, guest: Guest):
-        service = self._service
+    def _introduction(self, guest: Guest) -> Dialogue[Capabilities | Refusal]:
+        service, hostname = self._service, self._service.hostname.encode("ascii")
         if service.identity is BackendIdentity.XCLIENT:
-            return introduce(service.hostname, guest, is_required=service.is_identity_required)
+            return introduce(hostname, guest, is_required=service.is_identity_required)
         is_through = service.identity in {BackendIdentity.PROXY_V1, BackendIdentity.PROXY_V2}
-        return say_hello(guest.hello if is_through and guest.hello else service.hostname)
+        return say_hello(guest.hello if is_through and guest.hello else hostname)
 
     def _first_words(self, guest: Guest) -> bytes:
         match self._service.identity:

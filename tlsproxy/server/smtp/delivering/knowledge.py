@@ -16,7 +16,8 @@ from tlsproxy.server.way.way import Way
 _LIMIT_S: Final = 5.0  # a client waits for its EHLO meanwhile
 _RETRY_S: Final = 10.0  # after a vain attempt; clients are served as if it could do nothing until then
 _NOTHING: Final = Capabilities(extensions=frozenset(), size=None, mechanisms=frozenset(), xclient=frozenset())
-_LOCAL: Final = {BackendIdentity.PROXY_V1: LOCAL_V1, BackendIdentity.PROXY_V2: LOCAL_V2}
+LOCAL_WORDS: Final = {BackendIdentity.PROXY_V1: LOCAL_V1, BackendIdentity.PROXY_V2: LOCAL_V2}
+"""What must be said first on a connection that is made for no client."""
 
 
 class Knowledge:
@@ -25,7 +26,7 @@ class Knowledge:
     def __init__(self, way: Way, hostname: bytes, identity: BackendIdentity) -> None:
         self._way = way
         self._hostname = hostname
-        self._first_words = _LOCAL.get(identity, b"")
+        self._first_words = LOCAL_WORDS.get(identity, b"")
         self._lock = asyncio.Lock()
         self._not_before = 0.0
         self.capabilities: Capabilities | None = None

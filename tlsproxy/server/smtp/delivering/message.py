@@ -1,7 +1,6 @@
 """One message on its way from the client to the old server, re-framed; a half message is never ended."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from tlsproxy.core.kinds import BareNewline
 from tlsproxy.protocols.smtp.answers import BARE_NEWLINE_IN_MESSAGE, MESSAGE_TOO_BIG
@@ -10,27 +9,9 @@ from tlsproxy.protocols.smtp.conversation import Conversation
 from tlsproxy.protocols.smtp.data import Reframer
 from tlsproxy.protocols.smtp.reply import Reply
 from tlsproxy.server.smtp.caller import Caller
+from tlsproxy.server.smtp.delivering.carried import Carried
 from tlsproxy.server.smtp.delivering.delivery import Delivery
 from tlsproxy.server.smtp.service import SmtpService
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Carried:
-    """What became of a message."""
-
-    reply: Reply
-    size: int
-    """Octets of content as the client sent them, dots unstuffed."""
-    bare_newlines: int
-    is_ours: bool
-    """Whether the reply is ours, so that the old server never saw the end."""
-
-    @property
-    def word(self) -> str:
-        """Why it was refused, if it was."""
-        if not self.is_ours:
-            return "content"
-        return "message_too_big" if self.reply is MESSAGE_TOO_BIG else "bare_newline"
 
 
 class Message:
@@ -42,7 +23,7 @@ class Message:
         self._conversation = conversation
         self._delivery = delivery
         self._reframer = Reframer(service.bare_newline)
-        self._headers = HeaderFilter(service.hostname)
+        self._headers = HeaderFilter(service.hostname.encode("ascii"))
 
     async def carry(self, headers: bytes, renew_deadline: Callable[[], None]) -> Carried:
         """Until the client has ended the message and somebody has answered for it.

@@ -108,13 +108,12 @@ class MxDesk:
     def _write_down(self, judgement: Judgement | None) -> None:
         examination = self._examination
         self._notes.judged(judgement, skipped=examination.skip)
-        for check, result in (
-            ("iprev", examination.iprev and examination.iprev.result),
-            ("helo_check", examination.hello_result),
-            ("spf", examination.spf and examination.spf.verdict),
-        ):
-            if result is not None:
-                self._notes.found(check, result)
+        if examination.iprev is not None:
+            self._notes.found("iprev", examination.iprev.result)
+        if examination.hello_result is not None:
+            self._notes.found("helo_check", examination.hello_result)
+        if examination.spf is not None:
+            self._notes.found("spf", examination.spf.verdict)
 
     def _answer(self, judgement: Judgement | None, rcpt: RcptTo | None) -> Reply | None:
         if judgement is None or judgement.reply is None:

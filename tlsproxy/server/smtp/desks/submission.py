@@ -71,7 +71,7 @@ class SubmissionDesk:
 
 
 def is_own(user: bytes, path: Path) -> bool:
-    """Whether an address is a user's own: the name that was logged in with, or the local part where that is all of it."""
+    """Whether an address is a user's own: the name of the login, or its local part where the name is no more."""
     if b"@" in user:
         local, _, domain = user.rpartition(b"@")
         return path.domain.lower() == domain.lower() and path.local.lower() == local.lower()

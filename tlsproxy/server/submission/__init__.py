@@ -1,0 +1,1 @@
+"""Who judges the passwords of those who send."""
