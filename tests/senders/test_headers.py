@@ -235,6 +235,16 @@ def test_no_client_gets_out_of_its_place(
         assert f"{key}: {message[key]}" == unfolded(field)
 
 
+def test_no_line_is_longer_than_a_server_must_take() -> None:
+    endless = b'"' * 5000
+    trace = replace(TRACE, hello=endless, mail_from=endless, user=endless, receiver="x" * 5000, ref='"' * 5000)
+    spf = SpfResult(domain="b.example", verdict=SpfVerdict.FAIL, mechanism='"' * 5000, problem='"' * 5000)
+    judgement = replace(JUDGED, spf=spf, spf_hello=spf, iprev=Iprev(IprevResult.PASS, ("x" * 5000,)), would=Mode.DEFER)
+    fields = received_spf(spf, trace) + authentication_results(judgement, trace, discloses_user=True)
+    fields += x_tlsproxy(judgement, trace) + received(trace, name="x" * 5000, now=NOW)
+    assert max(map(len, fields.split(b"\r\n"))) <= 998
+
+
 @given(traces, judgements)
 def test_a_field_is_read_as_it_was_meant(trace: Trace, judgement: Judgement) -> None:
     """Outside of quotes and comments nothing but our own keys and bare values stands between the semicolons."""

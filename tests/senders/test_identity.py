@@ -131,6 +131,7 @@ OURS, SHORT = HelloResult.IMPERSONATION, HelloResult.NOT_FQDN
         (b"mx2.shop.co.uk", V4, Iprev(IprevResult.PASS, ("mx1.shop.co.uk",)), MATCH, MISMATCH),
         (b"mx1.other.co.uk", V4, Iprev(IprevResult.PASS, ("mx1.shop.co.uk",)), MISMATCH, MISMATCH),
         (b"co.uk", V4, Iprev(IprevResult.PASS, ("mx1.shop.co.uk",)), MISMATCH, MISMATCH),
+        (b"mx1.other.com.au", V4, Iprev(IprevResult.PASS, ("mx1.shop.com.au",)), MISMATCH, MISMATCH),
         (b"mx2.shop.de", V4, Iprev(IprevResult.PASS, ("mx1.shop.de",)), MATCH, MISMATCH),
         # nobody knows the names, so nobody knows the organisation
         (b"foreign.example", V4, UNKNOWN, TEMPERROR, MISMATCH),
