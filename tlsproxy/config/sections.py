@@ -162,7 +162,7 @@ class ListenerConfig(Section):
             )
         if self.protocol is not ProtocolName.SMTP and self.role is not None:
             problems.append(f'role is for protocol "smtp" alone, where "{self.protocol}" has but one; remove it')
-        if self.role is SmtpRole.MX and self.tls is ListenerTls.IMPLICIT:
+        elif self.role is SmtpRole.MX and self.tls is ListenerTls.IMPLICIT:
             problems.append('other servers know no implicit TLS (RFC 3207); write tls = "starttls", or leave tls out')
         if self.role is not SmtpRole.MX and self.require_tls is not None:
             problems.append('require_tls is for role "mx" alone, since users never get in without TLS; remove it')
