@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from tlsproxy.config import mistakes
-from tlsproxy.config.describe import reference
-from tlsproxy.config.model import RULES_BROKEN, Config
+from tlsproxy.config.describe import reference, sections
+from tlsproxy.config.model import RULES_BROKEN, Config, ListenerConfig
 
 Told = Callable[..., list[str]]
 
@@ -278,13 +278,22 @@ _PATHS = [
         | set(type(Config.model_fields[head].default).model_fields)
     ),
     *(("backend", "imap", key) for key in ("address", "tls", "verify", "ca", "server_name", "legacy_tls")),
-    *(("listener", 0, key) for key in ("name", "protocol", "tls", "bind", "backend", "profile")),
+    *(("backend", "imap", key) for key in ("identity", "identity_required", "login")),
+    *(("listener", 0, key) for key in ListenerConfig.model_fields),
+    *(
+        (*head.strip("[]").split("."), key)
+        for head, section in sections().items()
+        for key in section.model_fields
+        if head.startswith(("[smtp", "[dns"))
+    ),
 ]
 
 
 @given(st.sampled_from(_PATHS), _ANY)
 def test_any_value_is_taken_or_told_in_our_words(path: tuple[str, ...], value: object) -> None:
     table: dict[str, object] = {"tls": dict(_TABLE["tls"]), "backend": {"imap": {"address": "h:1"}}}
+    if path[0] == "smtp":
+        table["smtp"] = {"hostname": "mx.example", "mx": {"local_domains": ["example"]}, "submission": {}}
     if path[0] == "listener" and len(path) > 1:
         table["listener"] = [{"protocol": "imap", path[2]: value}]
     else:

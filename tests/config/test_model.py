@@ -131,9 +131,11 @@ def test_the_configuration_cannot_be_changed() -> None:
 def test_it_can_be_written_and_read_again() -> None:
     config = _config(
         limits={"allow": ["192.0.2.0/24", "2001:db8::1"], "per_address": "none", "connection_rate": "7/30s"},
+        server={"workers": 3},
         backend={
             "imap": {"address": "unix:/run/imap"},
             "pop3": {"address": "[::1]:1110", "tls": "implicit", "ca": "ca.pem"},
+            "unchecked": {"address": "h:993", "tls": "implicit", "verify": False},
         },
     )
     assert Config.model_validate(config.model_dump(mode="json")) == config
