@@ -7,14 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-from bench import flood, growth, machine, plot, report
+from bench import data, flood, growth, machine, plot, report
 from bench.peers import PEERS, Peer, tlsproxy, version
 from bench.processes import BenchError, adopt_orphans
 from bench.rig import Rig, rig
 from bench.runs import FULL, QUICK, Table
 
 _HERE: Final = Path(__file__).parent
-_PARTS: Final = ("work", "memory", "growth", "workers", "flood")
+_PARTS: Final = ("work", "memory", "growth", "workers", "flood", "data")
 _LATEST: Final = _HERE / "results" / "latest.json"
 
 
@@ -38,6 +38,8 @@ def main() -> int:
     }
     with rig(machine.Cores.divide()) as place:
         _measure(place, peers, ours, options, result)
+        if "data" in options.parts:
+            result.setdefault("data", {}).update(data.data(ours, place.cores.proxy, report.say))
     outlook = ""
     login_us = result["medians"].get("login", {}).get(ours[0].name)
     if result["growth"] and login_us:
@@ -49,7 +51,7 @@ def main() -> int:
         plot.draw(result, options.json.with_suffix(".svg"), report.say)
     if options.write_readme:
         report.write_readme(_HERE / "README.md", text)
-    return int(login_us is None)
+    return int("work" in options.parts and login_us is None)
 
 
 def _measure(

@@ -109,6 +109,13 @@ def flood_table(found: Mapping[str, Mapping[str, float]]) -> str:
     return grid(head, lines)
 
 
+def data_table(found: Mapping[str, Mapping[str, float]]) -> str:
+    """How fast the content of SMTP mail is handled, a line for each kind of mail."""
+    kinds = dict.fromkeys(kind for speeds in found.values() for kind in speeds)
+    lines = [[kind, *(number(speeds.get(kind)) for speeds in found.values())] for kind in kinds]
+    return grid(["MB a second of CPU", *found], lines)
+
+
 def growth_text(found: Mapping[str, Any]) -> str:
     """What the door and a second worker do, in sentences."""
     text = []
@@ -161,6 +168,8 @@ def whole(result: Mapping[str, Any], outlook: str) -> str:
         ]
     if result.get("flood"):
         parts += ["### Flood", flood_table(_in_order(result["flood"], result["peers"]))]
+    if result.get("data"):
+        parts += ["### SMTP content", data_table(_in_order(result["data"], result["peers"]))]
     return "\n\n".join(part for part in parts if part)
 
 

@@ -5,7 +5,19 @@ from pathlib import Path
 
 import pytest
 
-from bench.report import best_peer, grid, medians, number, ratios, read_json, table, whole, write_json, write_readme
+from bench.report import (
+    best_peer,
+    data_table,
+    grid,
+    medians,
+    number,
+    ratios,
+    read_json,
+    table,
+    whole,
+    write_json,
+    write_readme,
+)
 from bench.runs import FIGURES, Figure
 
 OURS = ["tlsproxy"]
@@ -53,6 +65,15 @@ def test_the_table_marks_the_best_and_leaves_out_what_was_not_measured() -> None
 
 def test_a_missed_must_is_marked() -> None:
     assert "1.50 !" in table(VALUES, ["HAProxy", "tlsproxy"], OURS)
+
+
+def test_content_has_a_line_for_each_kind_of_mail() -> None:
+    lines = data_table({"3.11": {"text": 500.0, "dots": 80.5}, "3.12": {"text": 600.0}}).splitlines()
+    assert [[cell.strip() for cell in line.strip("|").split("|")] for line in (lines[0], *lines[2:])] == [
+        ["MB a second of CPU", "3.11", "3.12"],
+        ["text", "500", "600"],
+        ["dots", "80.5", "-"],
+    ]
 
 
 def test_a_grid_is_even() -> None:

@@ -1,0 +1,47 @@
+"""The mails that the part ``data`` measures with, and its figures."""
+
+import sys
+
+import pytest
+
+from bench import data
+from bench.machine import Cores
+from bench.peers import tlsproxy
+from bench.processes import BenchError
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(data, "_MAIL_BYTES", 200_000)
+    monkeypatch.setattr(data, "_REPEATS", 1)
+
+
+def test_every_kind_of_mail_has_its_speed() -> None:
+    mails = data.mails()
+    assert len(mails) > 9
+    assert all(data.measure(mail) > 0.1 for mail in mails.values())
+    assert max(map(len, mails.values())) < 250_000
+
+
+@pytest.mark.parametrize("mail", [b"a\r\n", b"a\r\n.\r\nb\r\n.\r\n"])
+def test_a_mail_that_does_not_end_where_it_should_has_none(mail: bytes) -> None:
+    with pytest.raises(BenchError, match="ended too early"):
+        data.measure(mail)
+
+
+def test_each_interpreter_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours = [tlsproxy(sys.executable), tlsproxy(sys.executable, "uvloop")]
+    said: list[str] = []
+    found = data.data(ours, Cores.divide().proxy, said.append)
+    assert list(found) == [ours[0].name]
+    assert set(found[ours[0].name]) == set(data.mails())
+    assert len(said) == 1
+
+
+def test_an_interpreter_that_fails_is_told(
+    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    monkeypatch.setenv("BENCH_SOURCE", str(tmp_path_factory.mktemp("nothing")))
+    monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
+    with pytest.raises(BenchError, match=r"No module named .*bench"):
+        data.data([tlsproxy(sys.executable)], Cores.divide().proxy, lambda _: None)
