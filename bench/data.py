@@ -35,13 +35,16 @@ _HEADER: Final = (
 )
 
 
-def data(ours: Sequence[Peer], cores: Sequence[int], say: Say) -> dict[str, dict[str, float]]:
+def data(
+    ours: Sequence[Peer], cores: Sequence[int], say: Say, mail_bytes: int = _MAIL_BYTES
+) -> dict[str, dict[str, float]]:
     """MB a second of CPU for each kind of content, by column; the event loop makes no difference and has no column.
 
     Args:
         ours: Our columns.
         cores: Where to run.
         say: Tells a person.
+        mail_bytes: How long each mail is.
 
     Raises:
         BenchError: An interpreter could not run it.
@@ -52,7 +55,7 @@ def data(ours: Sequence[Peer], cores: Sequence[int], say: Say) -> dict[str, dict
             continue
         say(f"data: {peer.name}")
         answer = subprocess.run(
-            pinned([peer.program, "-m", "bench.data"], cores),
+            pinned([peer.program, "-m", "bench.data", str(mail_bytes)], cores),
             env={**os.environ, "PYTHONPATH": os.environ.get("BENCH_SOURCE", str(_SOURCE))},
             capture_output=True,
             text=True,
@@ -65,25 +68,25 @@ def data(ours: Sequence[Peer], cores: Sequence[int], say: Say) -> dict[str, dict
     return found
 
 
-def mails() -> dict[str, bytes]:
-    """Mails by what they are, each of about four MB and with its end."""
+def mails(size: int) -> dict[str, bytes]:
+    """Mails by what they are, each of about so many octets and with its end."""
     chance = random.Random(5321)  # noqa: S311 - the same mail each time, and no secret
     words = [b"lorem", b"ipsum", b"dolor", b"sit", b"amet.", b"at", b"vero"]
-    text = _filled(lambda: b" ".join(chance.choices(words, k=chance.randrange(14))) + b"\r\n")
+    text = _filled(size, lambda: b" ".join(chance.choices(words, k=chance.randrange(14))) + b"\r\n")
     kinds = {
         "text": text,
-        "text, a line with a dot every 100 KB": b"..\r\n".join(_cut(text, 100_000)),
-        "base64 in 76 columns": _filled(lambda: base64.b64encode(chance.randbytes(57)) + b"\r\n"),
-        "text, every fourth line with a dot": _filled(lambda: b"a line of text, not long\r\n" * 3 + b"..more\r\n"),
+        "text, a line with a dot every 100 KB": b"\r\n..\r\n".join(part.strip() for part in _cut(text, 100_000)),
+        "base64 in 76 columns": _filled(size, lambda: base64.b64encode(chance.randbytes(57)) + b"\r\n"),
+        "text, every fourth line with a dot": _repeated(size, b"a line of text, not long\r\n" * 3 + b"..more\r\n"),
         "text with one bare LF in each chunk": b"\n".join(_cut(text, _CHUNK_BYTES - 1)),
         "text with LF alone": text.replace(b"\r\n", b"\n"),
-        "nothing but LF": _filled(lambda: b"\n"),
-        "nothing but CR": _filled(lambda: b"\r"),
-        "nothing but LF.LF": _filled(lambda: b"\n.\n"),
+        "nothing but LF": _repeated(size, b"\n"),
+        "nothing but CR": _repeated(size, b"\r"),
+        "nothing but LF.LF": _repeated(size, b"\n.\n"),
     }
     found = {kind: _HEADER + body + b"\r\n.\r\n" for kind, body in kinds.items()}
-    found["nothing but header"] = _filled(lambda: b"A: b\r\n") + b".\r\n"
-    found["nothing but forged fields"] = _filled(lambda: b"X-Tlsproxy: a\r\n") + b".\r\n"
+    found["nothing but header"] = _repeated(size, b"A: b\r\n") + b".\r\n"
+    found["nothing but forged fields"] = _repeated(size, b"X-Tlsproxy: a\r\n") + b".\r\n"
     return found
 
 
@@ -107,13 +110,16 @@ def measure(mail: bytes) -> float:
     return len(mail) / median(times) / _MEGA
 
 
-def _filled(piece: Callable[[], bytes]) -> bytes:
+def _filled(size: int, piece: Callable[[], bytes]) -> bytes:
     pieces: list[bytes] = []
-    size = 0
-    while size < _MAIL_BYTES:
+    while size > 0:
         pieces.append(piece())
-        size += len(pieces[-1])
+        size -= len(pieces[-1])
     return b"".join(pieces)
+
+
+def _repeated(size: int, piece: bytes) -> bytes:
+    return piece * (size // len(piece))
 
 
 def _cut(content: bytes, size: int) -> list[bytes]:
@@ -121,4 +127,4 @@ def _cut(content: bytes, size: int) -> list[bytes]:
 
 
 if __name__ == "__main__":
-    json.dump({kind: round(measure(mail), 1) for kind, mail in mails().items()}, sys.stdout)
+    json.dump({kind: round(measure(mail), 1) for kind, mail in mails(int(sys.argv[1])).items()}, sys.stdout)

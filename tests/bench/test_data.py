@@ -9,18 +9,14 @@ from bench.machine import Cores
 from bench.peers import tlsproxy
 from bench.processes import BenchError
 
-
-@pytest.fixture(autouse=True)
-def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(data, "_MAIL_BYTES", 200_000)
-    monkeypatch.setattr(data, "_REPEATS", 1)
+SIZE = 100_000
 
 
 def test_every_kind_of_mail_has_its_speed() -> None:
-    mails = data.mails()
+    mails = data.mails(SIZE)
     assert len(mails) > 9
     assert all(data.measure(mail) > 0.1 for mail in mails.values())
-    assert max(map(len, mails.values())) < 250_000
+    assert max(map(len, mails.values())) < 2 * SIZE
 
 
 @pytest.mark.parametrize("mail", [b"a\r\n", b"a\r\n.\r\nb\r\n.\r\n"])
@@ -29,12 +25,12 @@ def test_a_mail_that_does_not_end_where_it_should_has_none(mail: bytes) -> None:
         data.measure(mail)
 
 
-def test_each_interpreter_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_interpreter_is_asked_once() -> None:
     ours = [tlsproxy(sys.executable), tlsproxy(sys.executable, "uvloop")]
     said: list[str] = []
-    found = data.data(ours, Cores.divide().proxy, said.append)
+    found = data.data(ours, Cores.divide().proxy, said.append, SIZE)
     assert list(found) == [ours[0].name]
-    assert set(found[ours[0].name]) == set(data.mails())
+    assert set(found[ours[0].name]) == set(data.mails(SIZE))
     assert len(said) == 1
 
 
@@ -44,4 +40,4 @@ def test_an_interpreter_that_fails_is_told(
     monkeypatch.setenv("BENCH_SOURCE", str(tmp_path_factory.mktemp("nothing")))
     monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
     with pytest.raises(BenchError, match=r"No module named .*bench"):
-        data.data([tlsproxy(sys.executable)], Cores.divide().proxy, lambda _: None)
+        data.data([tlsproxy(sys.executable)], Cores.divide().proxy, lambda _: None, SIZE)
