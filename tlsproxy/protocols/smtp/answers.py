@@ -1,4 +1,4 @@
-"""Every answer of one line that does not depend on who asks: the conversation's own, and those its runner picks from."""
+"""Every answer of one line that is the same for everybody: the conversation's own, and those its runner picks from."""
 
 from typing import Final
 

@@ -1,40 +1,25 @@
 """The client's side of an SMTP dialogue; answers by itself whatever needs no knowledge from outside.
 
-It does not know senders, recipients, passwords or the backend: whoever does takes its steps one by one with ``next`` and
-answers them. The content of a message passes by it.
+It does not know senders, recipients, passwords or the backend: whoever does takes its steps one by one with ``next``,
+and answers them. The content of a message passes by it.
 """
 
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from enum import Enum, auto
 from functools import partial
 from types import MappingProxyType
 from typing import ClassVar, Final
 
-from tlsproxy.core.errors import TlsProxyError
 from tlsproxy.core.kinds import SmtpRole
 from tlsproxy.core.outcome import Reason
-from tlsproxy.protocols.replies import refusal, smtp_parting
 from tlsproxy.protocols.smtp import answers
-from tlsproxy.protocols.smtp.auth import AuthExchange, Challenge, auth_argument, exposure
 from tlsproxy.protocols.smtp.capabilities import extensions_of
+from tlsproxy.protocols.smtp.client_side.login import Login
+from tlsproxy.protocols.smtp.client_side.standing import Standing
+from tlsproxy.protocols.smtp.client_side.turn import Mode, Turn
 from tlsproxy.protocols.smtp.lines import CommandReader, LineFault
 from tlsproxy.protocols.smtp.reply import Reply
-from tlsproxy.protocols.smtp.standing import DialogueSettings, Standing
-from tlsproxy.protocols.smtp.steps import (
-    Credentials,
-    Data,
-    Hangup,
-    Hello,
-    Injection,
-    Mail,
-    Question,
-    Quit,
-    Rcpt,
-    Reset,
-    StartTls,
-    Step,
-)
+from tlsproxy.protocols.smtp.settings import DialogueSettings
+from tlsproxy.protocols.smtp.steps import Data, Hello, Injection, Mail, Quit, Rcpt, Reset, StartTls, Step
 from tlsproxy.protocols.smtp.syntax import (
     Command,
     MailFrom,
@@ -44,6 +29,8 @@ from tlsproxy.protocols.smtp.syntax import (
     parse_mail,
     parse_rcpt,
 )
+
+__all__ = ["Conversation", "DialogueSettings"]
 
 _FAULTS: Final = MappingProxyType(
     {
@@ -57,15 +44,6 @@ _FAULTS: Final = MappingProxyType(
 _ALWAYS_THE_SAME: Final = MappingProxyType({b"NOOP": answers.OK, b"VRFY": answers.NOT_VERIFIED, b"HELP": answers.HELP})
 # Known, and not for strangers: XCLIENT and XFORWARD say who a client is, BDAT has no offer of CHUNKING behind it.
 _NOT_IMPLEMENTED: Final = frozenset(b"BDAT ETRN EXPN XCLIENT XFORWARD".split())
-
-
-class _Mode(Enum):
-    COMMANDS = auto()
-    EXCHANGE = auto()  # between AUTH and its outcome
-    ASKED = auto()  # a step waits for its answer
-    HANDSHAKE = auto()
-    CONTENT = auto()
-    OVER = auto()
 
 
 class Conversation:
@@ -84,15 +62,10 @@ class Conversation:
         self._begin(is_tls=is_tls)
 
     def _begin(self, *, is_tls: bool) -> None:
-        self._standing = Standing(self._role, self._settings, is_tls)
         self._reader = CommandReader(self._settings.line_bytes, self._settings.sasl_line_bytes)
-        self._output = bytearray()
-        self._steps: deque[Step] = deque()
-        self._mode = _Mode.COMMANDS
-        self._then: Callable[[Reply], None] = _nothing_was_asked
-        self._exchange = AuthExchange(())
-        self._errors = 0
-        self._auth_failures = 0
+        self._turn = Turn(self._settings)
+        self._standing = Standing(self._role, self._settings, is_tls)
+        self._login = Login(self._settings, self._standing, self._turn)
 
     def __len__(self) -> int:
         """How many bytes of the client wait; the caller stops reading when they are many."""
@@ -131,7 +104,7 @@ class Conversation:
     @property
     def is_at_rest(self) -> bool:
         """Whether nothing is under way: the client can be told goodbye, and nothing is lost."""
-        return self._mode is _Mode.COMMANDS and not self._standing.mail and not self._steps
+        return self._turn.is_clients and self._turn.mode is Mode.COMMAND and not self._standing.mail
 
     def greeting(self) -> bytes:
         """The first line (RFC 5321 §4.3.1)."""
@@ -139,17 +112,17 @@ class Conversation:
 
     def feed(self, data: bytes) -> None:
         """Take bytes from the client, in any split; bounded by the caller while a step waits for its answer."""
-        if self._mode is not _Mode.OVER:
+        if self._turn.mode is not Mode.NOTHING:
             self._reader.feed(data)
 
     def next(self) -> Step | None:
         """The next thing to be done; None if more bytes are needed, or an answer, or if it is over."""
-        while not self._steps and self._mode in {_Mode.COMMANDS, _Mode.EXCHANGE}:
-            line = self._reader.take(is_sasl=self._mode is _Mode.EXCHANGE)
+        while self._turn.is_clients:
+            line = self._reader.take(is_sasl=self._turn.mode is Mode.RESPONSE)
             if line is None:
                 break
             self._hear(line)
-        return self._steps.popleft() if self._steps else None
+        return self._turn.take_step()
 
     def offer(self, lines: Sequence[bytes]) -> None:
         """Answer a Hello with yes.
@@ -160,10 +133,12 @@ class Conversation:
         self.answer(Reply(250, (self._settings.hostname, *lines)))
 
     def answer(self, reply: Reply) -> None:
-        """Answer the last step, which must be a question."""
-        then, self._then = self._then, _nothing_was_asked
-        self._mode = _Mode.COMMANDS
-        then(reply)
+        """Answer the last step.
+
+        Raises:
+            TlsProxyError: It was no question.
+        """
+        self._turn.answer(reply)
 
     def authenticated(self, user: bytes) -> None:
         """The client has logged in; said together with the answer to the credentials."""
@@ -176,8 +151,8 @@ class Conversation:
     def data_done(self, reply: Reply) -> None:
         """Answer the end of the content; what stood behind it was fed before, and the transaction is over."""
         self._standing.reset()
-        self._say(reply)
-        self._mode = _Mode.COMMANDS
+        self._turn.say(reply)
+        self._turn.mode = Mode.COMMAND
 
     def tls_started(self) -> None:
         """Forget everything (RFC 3207 §4.2): the client may not be the one that spoke before."""
@@ -185,33 +160,37 @@ class Conversation:
 
     def take_output(self) -> bytes:
         """Take what is to be sent now."""
-        taken = bytes(self._output)
-        self._output.clear()
-        return taken
+        return self._turn.take_output()
 
     def _hear(self, line: bytes | LineFault) -> None:
         if isinstance(line, LineFault):
-            self._mode = _Mode.COMMANDS
-            self._refuse(_FAULTS[line])
-        elif self._mode is _Mode.EXCHANGE:
+            self._turn.mode = Mode.COMMAND
+            self._turn.refuse(_FAULTS[line])
+        elif self._turn.mode is Mode.RESPONSE:
             self._hear_response(line)
         elif is_foreign(line):
-            self._hang_up(Reason.NOT_MAIL)
+            self._turn.hang_up(Reason.NOT_MAIL)
         else:
             self._hear_command(parse_command(line) or Command(b"", b""))
 
     def _hear_command(self, said: Command) -> None:
         if len(self._reader) and said.verb == b"STARTTLS" and not self._standing.is_tls:
-            self._steps.append(Injection())
-            self._hang_up(Reason.STARTTLS_INJECTION)
+            self._turn.report(Injection())
+            self._turn.hang_up(Reason.STARTTLS_INJECTION)
         elif self._is_early(said.verb):
-            self._hang_up(Reason.NOT_SYNCHRONIZED)
+            self._turn.hang_up(Reason.NOT_SYNCHRONIZED)
         elif said.verb in _ALWAYS_THE_SAME:
-            self._say(_ALWAYS_THE_SAME[said.verb])
+            self._turn.say(_ALWAYS_THE_SAME[said.verb])
         elif said.verb in self._COMMANDS:
             self._COMMANDS[said.verb](self, said.argument)
         else:
-            self._refuse(answers.NOT_IMPLEMENTED if said.verb in _NOT_IMPLEMENTED else answers.UNKNOWN_COMMAND)
+            self._turn.refuse(answers.NOT_IMPLEMENTED if said.verb in _NOT_IMPLEMENTED else answers.UNKNOWN_COMMAND)
+
+    def _hear_response(self, line: bytes) -> None:
+        if self._is_early(b"AUTH"):
+            self._turn.hang_up(Reason.NOT_SYNCHRONIZED)
+        else:
+            self._login.hear(line)
 
     def _is_early(self, verb: bytes) -> bool:
         """Whether the client went on where it had to wait."""
@@ -227,143 +206,83 @@ class Conversation:
     def _greeted(self, argument: bytes, *, is_esmtp: bool) -> None:
         name = parse_hello(argument)
         if isinstance(name, Reply):
-            self._refuse(name)
+            self._turn.refuse(name)
             return
         self._standing.leave()  # RFC 5321 §4.1.4: as RSET
         hello = Hello(name, is_esmtp)
-        self._ask(hello, partial(self._hello_answered, hello))
+        self._turn.ask(hello, partial(self._hello_answered, hello))
 
     def _hello_answered(self, hello: Hello, reply: Reply) -> None:
         said = reply if hello.is_esmtp else Reply(reply.code, reply.lines[:1])
         if said.is_positive:
             self._standing.greet(hello.name, extensions_of(said.lines[1:]), is_esmtp=hello.is_esmtp)
-        self._say(said)
+        self._turn.say(said)
 
     def _starttls(self, argument: bytes) -> None:
         refused = answers.WRONG_ARGUMENTS if argument else self._standing.against_starttls()
         if refused:
-            self._refuse(refused)
+            self._turn.refuse(refused)
         else:
-            self._ask(StartTls(), self._starttls_answered)
+            self._turn.ask(StartTls(), self._starttls_answered)
 
     def _starttls_answered(self, reply: Reply) -> None:
-        self._say(reply)
+        self._turn.say(reply)
         if reply.is_positive:
-            self._mode = _Mode.HANDSHAKE
+            self._turn.mode = Mode.HANDSHAKE
 
     def _auth(self, argument: bytes) -> None:
-        auth = auth_argument(argument)
-        if refused := self._standing.against_auth():
-            if refused is answers.ENCRYPTION_FIRST and auth and (exposed := exposure(auth)):
-                self._steps.append(exposed)
-            self._refuse(refused)
-        elif auth is None:
-            self._refuse(answers.WRONG_ARGUMENTS)
-        else:
-            self._exchange = AuthExchange(self._settings.mechanisms)
-            self._go_on(self._exchange.begin(auth))
-
-    def _hear_response(self, line: bytes) -> None:
-        if self._is_early(b"AUTH"):
-            self._hang_up(Reason.NOT_SYNCHRONIZED)
-        else:
-            self._go_on(self._exchange.answer(line))
-
-    def _go_on(self, outcome: Challenge | Credentials | Reply) -> None:
-        self._mode = _Mode.COMMANDS
-        match outcome:
-            case Challenge():
-                self._say(Reply(334, (outcome.text,)))
-                self._mode = _Mode.EXCHANGE
-            case Credentials():
-                self._ask(outcome, self._login_answered)
-            case answers.WRONG_PASSWORD:
-                self._login_answered(outcome)
-            case _:
-                self._refuse(outcome)
-
-    def _login_answered(self, reply: Reply) -> None:
-        self._auth_failures += reply.is_permanent
-        if self._auth_failures >= self._settings.max_auth_failures:
-            self._hang_up(Reason.LOGIN_FAILURES)
-        else:
-            self._say(reply)
+        self._login.begin(argument)
 
     def _mail(self, argument: bytes) -> None:
         mail = self._standing.against_mail() or parse_mail(argument, self._standing.extensions)
         if isinstance(mail, Reply):
-            self._refuse(mail)
+            self._turn.refuse(mail)
         else:
-            self._ask(Mail(mail), partial(self._mail_answered, mail))
+            self._turn.ask(Mail(mail), partial(self._mail_answered, mail))
 
     def _mail_answered(self, mail: MailFrom, reply: Reply) -> None:
-        self._say(reply)
+        self._turn.say(reply)
         if reply.is_positive:
             self._standing.mail = mail
 
     def _rcpt(self, argument: bytes) -> None:
         # Not counted as a bad command, nor is DATA: they may have been sent before it was known that MAIL is refused.
         if refused := self._standing.against_rcpt():
-            self._say(refused)
+            self._turn.say(refused)
             return
         rcpt = parse_rcpt(argument, self._standing.extensions, is_utf8=self._standing.is_utf8)
         if isinstance(rcpt, Reply):
-            self._refuse(rcpt)
+            self._turn.refuse(rcpt)
         else:
-            self._ask(Rcpt(rcpt), self._rcpt_answered)
+            self._turn.ask(Rcpt(rcpt), self._rcpt_answered)
 
     def _rcpt_answered(self, reply: Reply) -> None:
-        self._say(reply)
+        self._turn.say(reply)
         self._standing.recipients += reply.is_positive
 
     def _data(self, argument: bytes) -> None:
         if argument:
-            self._refuse(answers.WRONG_ARGUMENTS)
+            self._turn.refuse(answers.WRONG_ARGUMENTS)
         elif refused := self._standing.against_data():
-            self._say(refused)
+            self._turn.say(refused)
         else:
-            self._ask(Data(), self._data_answered)
+            self._turn.ask(Data(), self._data_answered)
 
     def _data_answered(self, reply: Reply) -> None:
-        self._say(reply)
+        self._turn.say(reply)
         if reply.is_intermediate:
-            self._mode = _Mode.CONTENT
+            self._turn.mode = Mode.CONTENT
 
     def _rset(self, _argument: bytes) -> None:
         self._standing.reset()
-        self._ask(Reset(), self._say)
+        self._turn.ask(Reset(), self._turn.say)
 
     def _quit(self, _argument: bytes) -> None:
-        self._ask(Quit(), self._quit_answered)
+        self._turn.ask(Quit(), self._quit_answered)
 
     def _quit_answered(self, reply: Reply) -> None:
-        self._say(reply)
-        self._end(Reason.LOGGED_OUT)
-
-    def _ask(self, question: Question, then: Callable[[Reply], None]) -> None:
-        self._steps.append(question)
-        self._mode, self._then = _Mode.ASKED, then
-
-    def _say(self, reply: Reply) -> None:
-        self._output += reply.encode()
-
-    def _refuse(self, reply: Reply) -> None:
-        """Answer a bad command; too many of them are the end."""
-        self._errors += 1
-        if self._errors > self._settings.max_errors:
-            self._hang_up(Reason.BAD_COMMANDS)
-        else:
-            self._say(reply)
-
-    def _hang_up(self, reason: Reason) -> None:
-        ref = self._settings.ref.decode("ascii", "replace")
-        self._output += smtp_parting(reason, f"{refusal(reason).text} {ref}".rstrip())
-        self._end(reason)
-
-    def _end(self, reason: Reason) -> None:
-        self._steps.append(Hangup(reason))
-        self._mode = _Mode.OVER
-        self._reader.rest()
+        self._turn.say(reply)
+        self._turn.end(Reason.LOGGED_OUT)
 
     _COMMANDS: ClassVar[Mapping[bytes, Callable[["Conversation", bytes], None]]] = MappingProxyType(
         {
@@ -378,7 +297,3 @@ class Conversation:
             b"QUIT": _quit,
         }
     )
-
-
-def _nothing_was_asked(_reply: Reply) -> None:
-    raise TlsProxyError("an SMTP conversation was answered that had asked nothing")

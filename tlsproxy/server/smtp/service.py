@@ -17,7 +17,7 @@ from tlsproxy.core.kinds import (
 from tlsproxy.net.tls.contexts import ServerTls
 from tlsproxy.protocols.base import Tongue
 from tlsproxy.protocols.smtp import SMTP
-from tlsproxy.protocols.smtp.standing import DialogueSettings
+from tlsproxy.protocols.smtp.settings import DialogueSettings
 from tlsproxy.senders.local import ExemptRecipients, KnownClients, LocalDomains, Recipients
 from tlsproxy.senders.names import Lookup, LookupFailedError, Record, RecordType
 from tlsproxy.senders.policy import IDENTITY_KEYS, SPF_KEYS, Check, settings_for

@@ -179,8 +179,7 @@ class Visit:
         """What ends something, and what is only to be written down."""
         match step:
             case steps.Reset():
-                await self._delivery.reset()
-                self.notes.ended()
+                await self._give_up_transaction()
                 self._conversation.answer(OK)
             case steps.Quit():
                 self._conversation.answer(BYE)
@@ -202,6 +201,7 @@ class Visit:
         self._facts.hello, self._facts.is_esmtp = step.name, step.is_esmtp
         self._desk.heard(step.name)
         self.notes.heard(step.name)
+        await self._give_up_transaction()  # RFC 5321 §4.1.4: EHLO is RSET as well
         knowledge = self._service.tools.knowledge[self._service.way.name]
         with self._caller.served():
             known = await knowledge.ask(self._house.plane, self._ticket.peer.key)
@@ -318,6 +318,10 @@ class Visit:
             self.notes.refused(carried.word, carried.reply, by="proxy" if carried.is_ours else "backend")
         self.notes.ended()
         self._conversation.data_done(carried.reply)
+
+    async def _give_up_transaction(self) -> None:
+        await self._delivery.reset()
+        self.notes.ended()
 
     def _data_deadline(self) -> None:
         """The client has so long to send more of its message."""

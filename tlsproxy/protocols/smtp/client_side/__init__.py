@@ -1,0 +1,1 @@
+"""What a conversation with a client consists of: whose turn it is, what the client may say, how it logs in."""
