@@ -13,6 +13,7 @@ from typing import Final
 import dns.asyncbackend
 import dns.asyncresolver
 import dns.exception
+import dns.message
 import dns.name
 import dns.nameserver
 import dns.rdata
@@ -149,10 +150,11 @@ class Resolver:
                 name, str(record_type), raise_on_no_answer=False, search=False, backend=self._backend
             )
         except dns.resolver.NXDOMAIN as error:
-            # RFC 2308 §5: remembered as long as the SOA says, or for some seconds where there is none.
             response = error.response(name)  # type: ignore[no-untyped-call] # dnspython has left it untyped
-            return (), response.resolve_chaining().minimum_ttl
-        return tuple(_records(answer.rrset or ())), answer.chaining_result.minimum_ttl
+            return (), _negative_ttl_s(response)
+        if answer.rrset is None:
+            return (), _negative_ttl_s(answer.response)
+        return tuple(_records(answer.rrset)), answer.chaining_result.minimum_ttl
 
 
 class _Cache:
@@ -180,6 +182,12 @@ class _Cache:
         self._found.move_to_end(key)
         if len(self._found) > self._entries:
             self._found.popitem(last=False)
+
+
+def _negative_ttl_s(response: dns.message.QueryMessage) -> float:
+    """How long it is remembered that there is nothing; not at all where no SOA says so (RFC 2308 §5)."""
+    has_soa = any(rrset.rdtype == dns.rdatatype.SOA for rrset in response.authority)
+    return response.resolve_chaining().minimum_ttl if has_soa else 0
 
 
 def _size(record: Record) -> int:
