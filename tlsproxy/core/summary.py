@@ -81,7 +81,7 @@ class Summary:
             "bytes_to_client": self.bytes_to_client,
             "bytes_from_backend": self.bytes_from_backend,
             "bytes_to_backend": self.bytes_to_backend,
-            "seconds": {phase.value: round(length, 4) for phase, length in self.seconds.items()},
+            "seconds": {str(phase): round(length, 4) for phase, length in self.seconds.items()},
             "duration": round(sum(self.seconds.values()), 4),
         }
 
