@@ -212,3 +212,27 @@ async def test_closing_lets_go_of_everybody(plane: Plane, closing: Any) -> None:
     endpoint.on_drained()
     assert (listener.heard, listener.endings, listener.drained) == (b"", [], 0)
     assert len(await read_all(theirs)) == endpoint.bytes_out
+
+
+def test_pause_is_told_to_the_plane_only_if_the_peer_speaks() -> None:
+    plane = NoPlane()
+    endpoint = Endpoint(plane, BadSocket(errno.EAGAIN))  # type: ignore[arg-type] # fakes
+    endpoint.resume()
+    endpoint.pause()
+    endpoint.resume()
+    assert plane.watched == [READ]
+    endpoint.pause()
+    assert endpoint.ready(READ) is False
+    assert plane.watched == [READ, 0]
+    endpoint.resume()
+    assert plane.watched == [READ, 0, READ]
+
+
+def test_event_that_the_plane_watched_for_before() -> None:
+    """Taken over from a handshake: nothing is read before somebody listens."""
+    plane = NoPlane()
+    endpoint = Endpoint(plane, BadSocket(errno.ECONNRESET), READ)  # type: ignore[arg-type] # fakes
+    assert plane.watched == [READ]
+    assert endpoint.ready(READ) is False
+    assert endpoint.ending is None
+    assert plane.watched == [READ, 0]

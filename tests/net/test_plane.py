@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from rig.planes import on_both_planes, tcp_pair
 
-from tlsproxy.net.plane import READ, WRITE, Plane, ready_for
+from tlsproxy.net.plane import READ, WRITE, Plane, Waiter, ready_for
 
 
 class Witness:
@@ -156,3 +156,18 @@ async def test_ready_for_is_woken_once(plane: Plane, closing: Any) -> None:
         (found,) = await asyncio.gather(waiting, return_exceptions=True)
         assert found is None or isinstance(found, ZeroDivisionError)
         assert held.events == 0
+
+
+@on_both_planes
+async def test_waiter_stays_watched_until_an_event_finds_nobody(plane: Plane, closing: Any) -> None:
+    ours, theirs = tcp_pair(closing)
+    theirs.send(b"x")
+    waiter = Waiter(plane, ours.fileno())
+    for _ in range(2):
+        await waiter.wait(READ)
+        assert waiter.watched == READ
+    await turn()
+    assert waiter.watched == 0
+    await waiter.wait(WRITE)
+    waiter.close()
+    assert waiter.watched == 0

@@ -40,6 +40,7 @@ class Endpoint:
         "_stalled",
         "_unsent",
         "_view",
+        "_watched",
         "bytes_in",
         "bytes_out",
         "ending",
@@ -52,13 +53,21 @@ class Endpoint:
         "sock",
     )
 
-    def __init__(self, plane: Plane, sock: socket.socket) -> None:
+    def __init__(self, plane: Plane, sock: socket.socket, watched: int = 0) -> None:
+        """Take over a socket.
+
+        Args:
+            plane: Who watches it.
+            sock: Owned by the endpoint from now on.
+            watched: The events that the plane watches it for already; nothing is read before ``resume`` all the same.
+        """
         self.plane = plane
         self.sock = sock
         self.fd = sock.fileno()
         self._view = plane.buffer
         self._unsent = b""
         self._events = 0
+        self._watched = watched
         self._stalled = 0
         self.bytes_in = 0
         self.bytes_out = 0
@@ -67,6 +76,8 @@ class Endpoint:
         self.sink: Callable[[int], bool] = _ignore_bytes
         self.on_end: Callable[[Ending], None] = _ignore_ending
         self.on_drained: Callable[[], None] = _ignore
+        if watched:
+            plane.watch(self.fd, self, watched)
 
     @property
     def has_unsent(self) -> bool:
@@ -81,9 +92,9 @@ class Endpoint:
             self.watch(self._events | READ)
 
     def pause(self) -> None:
-        """Stop reading."""
+        """Stop reading. The plane is told if the peer speaks meanwhile; mostly ``resume`` comes first."""
         self._stalled = 0
-        self.watch(self._events & ~READ)
+        self._events &= ~READ
 
     def ready(self, events: int) -> bool:
         """See Watcher."""
@@ -92,8 +103,10 @@ class Endpoint:
         is_quiet = not events & WRITE
         if not is_quiet:
             self._flush()
-        if events & ~WRITE and self._events & READ:
-            return self._read() and is_quiet
+        if events & ~WRITE:
+            if self._events & READ:
+                return self._read() and is_quiet
+            self.watch(self._events)
         return False
 
     def broken(self, error: Exception) -> None:
@@ -195,8 +208,9 @@ class Endpoint:
 
     def watch(self, events: int) -> None:
         """Be called for these events only."""
-        if events != self._events:
-            self._events = events
+        self._events = events
+        if events != self._watched:
+            self._watched = events
             self.plane.watch(self.fd, self, events)
 
     # For dialogues.

@@ -107,30 +107,53 @@ def _has_error(fd: int) -> bool:
         return False  # closed meanwhile
 
 
-class _Once:
-    """A watcher that wakes one waiting coroutine."""
+class Waiter:
+    """Lets a coroutine wait for a descriptor, more than once; in between it stays watched, which saves two calls."""
 
-    __slots__ = ("_future",)
+    __slots__ = ("_fd", "_future", "_plane", "watched")
 
-    def __init__(self, future: asyncio.Future[int]) -> None:
-        self._future = future
+    def __init__(self, plane: Plane, fd: int) -> None:
+        self._plane = plane
+        self._fd = fd
+        self._future: asyncio.Future[int] | None = None
+        self.watched = 0
+        """The events that it is still watched for."""
+
+    async def wait(self, events: int) -> None:
+        """Wait until the descriptor is ready for one of the events, or in error."""
+        self._future = asyncio.get_running_loop().create_future()
+        self._watch(events)
+        try:
+            await self._future
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Stop watching."""
+        self._watch(0)
 
     def ready(self, events: int) -> bool:
-        if not self._future.done():
+        """See Watcher."""
+        if self._future is None or self._future.done():
+            self.close()  # nobody waits, so that it would be reported without end
+        else:
             self._future.set_result(events)
         return False
 
     def broken(self, error: Exception) -> None:
-        if not self._future.done():
+        """See Watcher."""
+        if self._future is not None and not self._future.done():
             self._future.set_exception(error)
+
+    def _watch(self, events: int) -> None:
+        if events != self.watched:
+            self.watched = events
+            self._plane.watch(self._fd, self, events)
 
 
 async def ready_for(plane: Plane, fd: int, events: int) -> None:
     """Wait until the descriptor is ready for one of the events, or in error."""
-    future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-    watcher = _Once(future)
-    plane.watch(fd, watcher, events)
-    try:
-        await future
-    finally:
-        plane.watch(fd, watcher, 0)
+    waiter = Waiter(plane, fd)
+    await waiter.wait(events)
+    waiter.close()

@@ -145,7 +145,8 @@ async def test_with_and_without_the_object_inside(
 ) -> None:
     endpoint, client = await shake_hands(plane, tls_version)
     if is_bare:
-        endpoint._decrypt, endpoint._encrypt = endpoint_room._methods_of(Bare(endpoint.tls))  # type: ignore[arg-type] # all of one that is used
+        inner = endpoint_room.inner_of(Bare(endpoint.tls))  # type: ignore[arg-type] # all of one that is used
+        endpoint._decrypt, endpoint._encrypt = inner.read, inner.write
         assert endpoint._decrypt == endpoint.tls.read
     listener = Listener(endpoint)
     endpoint.resume()

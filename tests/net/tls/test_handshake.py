@@ -12,7 +12,7 @@ from rig.planes import on_both_planes, reset, tcp_pair, until
 
 from tlsproxy.core.outcome import Reason
 from tlsproxy.net.endpoint import Ending, PeerLostError
-from tlsproxy.net.plane import Plane
+from tlsproxy.net.plane import Plane, Waiter
 from tlsproxy.net.tls import handshake as handshake_room
 from tlsproxy.net.tls.handshake import HandshakeError, accept_tls, connect_tls, facts, peek_hello, refuse_alpn
 
@@ -113,8 +113,10 @@ async def test_full_socket_is_waited_for(plane: Plane, closing: Any) -> None:
     ours, theirs = tcp_pair(closing)
     theirs.send(b"x")
     tls = Handshake(ours, ssl.SSLWantWriteError(), ssl.SSLWantReadError(), ssl.SSLWantWriteError())
-    await handshake_room._shake_hands(plane, tls)  # type: ignore[arg-type] # a fake
+    waiter = Waiter(plane, ours.fileno())
+    await handshake_room._shake_hands(waiter, tls)  # type: ignore[arg-type] # a fake
     assert tls.steps == []
+    waiter.close()
 
 
 @pytest.mark.parametrize(

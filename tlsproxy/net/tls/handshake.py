@@ -9,9 +9,9 @@ from typing import Final
 
 from tlsproxy.core.outcome import Reason
 from tlsproxy.net.endpoint import Ending, PeerLostError, ending_of
-from tlsproxy.net.plane import READ, WRITE, Plane, ready_for
+from tlsproxy.net.plane import READ, WRITE, Plane, Waiter, ready_for
 from tlsproxy.net.tls.client_hello import ClientHello, NeedMore, NotTls, NotTlsKind, examine
-from tlsproxy.net.tls.endpoint import TlsEndpoint
+from tlsproxy.net.tls.endpoint import TlsEndpoint, inner_of
 
 _PEEK_BYTES: Final = 20 * 1024
 # A fatal alert "no_application_protocol" in a record of its own (RFC 7301 §3.2, RFC 8446 §6).
@@ -156,37 +156,39 @@ def _wrapped(sock: socket.socket, wrap: Callable[[], ssl.SSLSocket]) -> ssl.SSLS
 
 
 async def _handshake(plane: Plane, tls: ssl.SSLSocket) -> TlsEndpoint:
+    waiter = Waiter(plane, tls.fileno())
     try:
-        await _shake_hands(plane, tls)
-    except (ssl.SSLEOFError, ssl.SSLZeroReturnError) as error:
+        await _shake_hands(waiter, tls)
+    except BaseException as error:  # a deadline or a stop as well; nobody else holds this socket
+        waiter.close()
         tls.close()
-        raise PeerLostError(Ending.CLOSED) from error
-    except ssl.SSLError as error:
-        tls.close()
-        raise _judged(error) from error
-    except OSError as error:
-        tls.close()
-        raise PeerLostError(ending_of(error)) from error
-    except BaseException:
-        tls.close()  # a deadline or a stop; nobody else holds this socket
+        if isinstance(error, OSError):
+            raise _judged(error) from error
         raise
-    return TlsEndpoint(plane, tls)
+    return TlsEndpoint(plane, tls, waiter.watched)
 
 
-async def _shake_hands(plane: Plane, tls: ssl.SSLSocket) -> None:
+async def _shake_hands(waiter: Waiter, tls: ssl.SSLSocket) -> None:
+    do_handshake = inner_of(tls).do_handshake
     while True:
         try:
-            tls.do_handshake()
+            do_handshake()
         except ssl.SSLWantReadError:
-            await ready_for(plane, tls.fileno(), READ)
+            await waiter.wait(READ)
         except ssl.SSLWantWriteError:
-            await ready_for(plane, tls.fileno(), WRITE)
+            await waiter.wait(WRITE)
         else:
             return
 
 
-def _judged(error: ssl.SSLError) -> HandshakeError:
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return HandshakeError(Reason.CERTIFICATE_REJECTED, error.verify_message)
-    name = error.reason or "UNKNOWN"
-    return HandshakeError(_REASONS.get(name, Reason.HANDSHAKE_FAILED), name.lower())
+def _judged(error: OSError) -> HandshakeError | PeerLostError:
+    match error:
+        case ssl.SSLEOFError() | ssl.SSLZeroReturnError():
+            return PeerLostError(Ending.CLOSED)
+        case ssl.SSLCertVerificationError():
+            return HandshakeError(Reason.CERTIFICATE_REJECTED, error.verify_message)
+        case ssl.SSLError():
+            name = error.reason or "UNKNOWN"
+            return HandshakeError(_REASONS.get(name, Reason.HANDSHAKE_FAILED), name.lower())
+        case _:
+            return PeerLostError(ending_of(error))
