@@ -60,6 +60,7 @@ _REFUSALS: Final[dict[Reason, Refusal]] = {
     Reason.PASSWORDS_EXPOSED: Refusal(*_UNWELCOME, "A password was sent without TLS too often"),
     Reason.STARTTLS_INJECTION: Refusal(*_OUT_OF_STEP, "Nothing may follow the command that starts TLS"),
     Reason.NOT_SYNCHRONIZED: Refusal(*_OUT_OF_STEP, "An answer has to be waited for"),
+    Reason.SPOKE_EARLY: Refusal(*_OUT_OF_STEP, "Wait for the greeting"),
     Reason.LOGIN_FAILURES: Refusal(*_UNWELCOME, "Too many failed logins"),
     Reason.ALPN_MISMATCH: Refusal(*_UNWELCOME, "Another protocol is spoken here"),
     Reason.INTERNAL_ERROR: Refusal("SERVERBUG", "SYS/TEMP", "421 4.3.0", "An internal error came up, try again later"),

@@ -120,7 +120,7 @@ class Chronicle:
 
     def spoke_early(self) -> None:
         """The client did not wait for the greeting."""
-        self._log.warning(Event.CLIENT_SPOKE_EARLY, **self.who())
+        self._log.warning(Event.GREETING_PRECEDED, **self.who())
 
     def broken(self, error: Exception) -> None:
         """A bug of ours showed."""

@@ -44,6 +44,8 @@ class Intake:
 
     def command_line(self) -> bytes | Reason | None:
         """Take the first line of a command, line end removed; a Reason if it must not be read, None if incomplete."""
+        if not self._data:
+            return None
         # The head ends where the limit does, so that the split cannot choose between two reasons.
         head = bytes(self._data[: self._limits.line_bytes])
         if self._is_first and is_nonsense(head):

@@ -82,7 +82,11 @@ class Token:
     @property
     def is_string(self) -> bool:
         """Whether an astring may look like this (RFC 3501 §9)."""
-        return self.kind in {TokenKind.ATOM, TokenKind.QUOTED, TokenKind.LITERAL}
+        return self.kind in _STRINGS
+
+
+_STRINGS: Final = frozenset({TokenKind.ATOM, TokenKind.QUOTED, TokenKind.LITERAL})
+_WITHOUT_VALUE: Final = {kind.value: Token(kind) for kind in (TokenKind.SPACE, TokenKind.OPEN, TokenKind.CLOSE)}
 
 
 def parse_command(line: bytes) -> Command | None:
@@ -120,11 +124,15 @@ def tokens(text: bytes) -> list[Token]:
         match = _TOKEN.match(text, position)
         if match is None:
             return [*found, Token(TokenKind.JUNK)]
-        kind = TokenKind(match.lastgroup or "")
-        value = match[kind] if kind in {TokenKind.ATOM, TokenKind.QUOTED} else b""
-        found.append(Token(kind, _ESCAPE.sub(rb"\1", value) if kind is TokenKind.QUOTED else value))
+        found.append(_WITHOUT_VALUE.get(match.lastgroup or "") or _string(match))
         position = match.end()
     return found
+
+
+def _string(match: re.Match[bytes]) -> Token:
+    if match.lastgroup == TokenKind.ATOM:
+        return Token(TokenKind.ATOM, match[0])
+    return Token(TokenKind.QUOTED, _ESCAPE.sub(rb"\1", match["quoted"]))
 
 
 def quoted(value: bytes) -> bytes | None:

@@ -64,11 +64,15 @@ class SmtpService:
     early_talker: EarlyTalker
     greet_delay_s: float
     command_s: float
+    stressed_s: float
+    """How long a client may wait with a command when connections are scarce."""
     data_s: float
     final_reply_s: float
     handshake_s: float
     login_s: float
     login_stressed_s: float
+    backend_hold_s: float
+    backend_retry_s: float
     identity: BackendIdentity
     is_identity_required: bool
     backend_login: BackendLogin
@@ -124,11 +128,14 @@ def make_smtp_service(
         early_talker=smtp.early_talker if listener.role is SmtpRole.MX else EarlyTalker.OFF,
         greet_delay_s=smtp.greet_delay,
         command_s=smtp.command_timeout,
+        stressed_s=min(smtp.command_timeout, timeouts.login_stressed),
         data_s=smtp.data_timeout,
         final_reply_s=smtp.data_reply_timeout,
         handshake_s=timeouts.tls_handshake,
         login_s=timeouts.login,
         login_stressed_s=timeouts.login_stressed,
+        backend_hold_s=timeouts.backend_hold,
+        backend_retry_s=timeouts.backend_retry,
         identity=backend.identity,
         is_identity_required=backend.identity_required,
         backend_login=backend.login,

@@ -86,4 +86,4 @@ class Toolbox:
         asked, failed = tally.asked - self._counted[0], tally.failed - self._counted[1]
         self._counted = tally.asked, tally.failed
         if asked >= _FEW and failed * 2 > asked:
-            self._log.warning(Event.DNS_FAILING, asked=asked, failed=failed, seconds=_LOOK_PERIOD_S)
+            self._log.warning(Event.DNS_FAILED, asked=asked, failed=failed, seconds=_LOOK_PERIOD_S)

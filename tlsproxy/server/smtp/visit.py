@@ -148,7 +148,8 @@ class Visit:
         if self._delivery.is_severed:  # nobody can log in again for the user
             await self._caller.flush()
             raise SessionEndedError(Reason.BACKEND_CLOSED)
-        until = self._now() + self._service.command_s
+        is_stressed = self._ticket.is_stressed and not self.is_accepted
+        until = self._now() + (self._service.stressed_s if is_stressed else self._service.command_s)
         if self._service.role is SmtpRole.SUBMISSION and not self.is_accepted and self._login_until < until:
             self._deadline.move(self._login_until, Reason.LOGIN_TIMEOUT)
         else:

@@ -3,6 +3,7 @@
 Whatever goes wrong with it becomes a reply with the right 4xx here; a 2xx is only ever its own.
 """
 
+import asyncio
 from typing import Final, Protocol
 
 from tlsproxy.core.errors import BackendError
@@ -151,7 +152,7 @@ class Delivery:
         try:
             if self.is_severed:
                 return BACKEND_LOST
-            server, known = await self._opened()
+            server, known = await self._held_open()
             line = self._mail.encode(known.extensions, HEADERS_LIMIT_BYTES)
             return await self._ask_fresh(server, line, is_fresh=is_fresh)
         except BackendError as error:
@@ -190,6 +191,21 @@ class Delivery:
             self.drop()
             return _SENSELESS
         return answer
+
+    async def _held_open(self) -> tuple[OldServer, Capabilities]:
+        """The connection; a client waits while the old server restarts, instead of being sent away."""
+        now, service = asyncio.get_running_loop().time, self._service
+        hold_until = now() + service.backend_hold_s
+        while True:
+            try:
+                return await self._opened()
+            except BackendError as error:
+                self._lose(error)
+                is_hopeless = error.reason not in {Reason.BACKEND_DOWN, Reason.BACKEND_TIMEOUT}
+                is_over = now() + service.backend_retry_s > hold_until or service.way.is_down()
+                if is_hopeless or is_over:
+                    raise
+            await asyncio.sleep(service.backend_retry_s)
 
     async def _opened(self) -> tuple[OldServer, Capabilities]:
         """The connection, made now if there is none."""

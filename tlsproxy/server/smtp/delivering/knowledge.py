@@ -42,8 +42,9 @@ class Knowledge:
         async with self._lock:  # many that come at once cause one connection
             now = asyncio.get_running_loop().time()
             if self.capabilities is None and now >= self._not_before:
-                self._not_before = now + _RETRY_S
                 self.capabilities = await self._learn(plane, client)
+                if self.capabilities is None:
+                    self._not_before = now + _RETRY_S
             return self.capabilities or _NOTHING
 
     async def _learn(self, plane: Plane, client: bytes) -> Capabilities | None:
