@@ -71,9 +71,20 @@ class ClientIdentified:
     client_id: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class Proven:
+    """The backend took the user and the password; what follows logs out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Disproven:
+    """The backend, or its protocol, says that user and password do not belong together; what follows logs out."""
+
+
 GateAction = ToClient | StartTls | Hangup | PasswordExposed
 LoginAction = ToClient | ToBackend | LoginFailed | LoggedIn | ClientIdentified | Hangup
 UpgradeAction = ToBackend | StartTls | Hangup
+ProofAction = ToBackend | Proven | Disproven | Hangup
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,6 +168,17 @@ class Upgrade(Protocol):
         ...
 
 
+class Proof(Protocol):
+    """Our own login to a backend, to learn whether a password is right; logs out at once."""
+
+    def from_backend(self, data: bytes) -> Sequence[ProofAction]:
+        """Take bytes from the backend, in any split; nothing comes after Proven or Disproven and the way out.
+
+        A Hangup says why the backend gave no verdict; whose password it was has no part in that.
+        """
+        ...
+
+
 class Tongue(Protocol):
     """What there is to know of any protocol before a client of it is served."""
 
@@ -184,6 +206,8 @@ class MailProtocol:
     make_login: Callable[[DialogueLimits, bool], Login]
     """Limits, and whether the backend's greeting passes to the client (implicit TLS) or is swallowed (STARTTLS)."""
     make_upgrade: Callable[[], Upgrade]
+    make_proof: Callable[[bytes, bytes], Proof]
+    """User and password."""
     parting: Callable[[Reason, str], bytes]
     """Reason and a sentence for a person: one untagged line, CRLF included; for a client that is not answered yet."""
     is_between_responses: Callable[[bytes], bool]

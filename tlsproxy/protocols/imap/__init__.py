@@ -6,6 +6,7 @@ from tlsproxy.core.kinds import ProtocolName
 from tlsproxy.protocols.base import MailProtocol
 from tlsproxy.protocols.imap.gate import ImapGate
 from tlsproxy.protocols.imap.login import ImapLogin
+from tlsproxy.protocols.imap.proof import ImapProof
 from tlsproxy.protocols.imap.responses import is_between_responses
 from tlsproxy.protocols.imap.upgrade import ImapUpgrade
 from tlsproxy.protocols.replies import imap_parting
@@ -18,6 +19,7 @@ IMAP: Final = MailProtocol(
     make_gate=ImapGate,
     make_login=ImapLogin,
     make_upgrade=ImapUpgrade,
+    make_proof=ImapProof,
     parting=imap_parting,
     is_between_responses=is_between_responses,
     farewell=b"LOGOUT",  # RFC 3501 §6.1.3

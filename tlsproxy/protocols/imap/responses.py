@@ -99,10 +99,11 @@ def is_between_responses(tail: bytes) -> bool:
 class ResponseReader:
     """Cuts the backend's bytes into responses; bounded, literals stream through."""
 
-    __slots__ = ("_buffer", "_left", "is_inside")
+    __slots__ = ("_buffer", "_left", "_line_bytes", "is_inside")
 
-    def __init__(self) -> None:
+    def __init__(self, line_bytes: int = _LINE_BYTES) -> None:
         self._buffer = LineBuffer()
+        self._line_bytes = line_bytes
         self._left = 0
         self.is_inside = False
         """Whether a response has been handed out whose end has not."""
@@ -117,7 +118,7 @@ class ResponseReader:
             data = self._buffer.take(self._left)
             self._left -= len(data)
             return Passing(data) if data else None
-        if self._buffer.is_over(_LINE_BYTES):
+        if self._buffer.is_over(self._line_bytes):
             return Reason.BACKEND_GARBAGE
         line = self._buffer.line()
         return None if line is None else self._take(without_line_end(line))

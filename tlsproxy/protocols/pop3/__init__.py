@@ -6,6 +6,7 @@ from tlsproxy.core.kinds import ProtocolName
 from tlsproxy.protocols.base import MailProtocol
 from tlsproxy.protocols.pop3.gate import Pop3Gate
 from tlsproxy.protocols.pop3.login import Pop3Login
+from tlsproxy.protocols.pop3.proof import Pop3Proof
 from tlsproxy.protocols.pop3.syntax import is_between_responses
 from tlsproxy.protocols.pop3.upgrade import Pop3Upgrade
 from tlsproxy.protocols.replies import pop3_parting
@@ -18,6 +19,7 @@ POP3: Final = MailProtocol(
     make_gate=Pop3Gate,
     make_login=Pop3Login,
     make_upgrade=Pop3Upgrade,
+    make_proof=Pop3Proof,
     parting=pop3_parting,
     is_between_responses=is_between_responses,
     farewell=b"QUIT",  # RFC 1939 §6

@@ -89,9 +89,15 @@ class Attempt:
         failed = LoginFailed(
             user=self.user,
             mechanism=self.mechanism,
-            is_credential=code is None or code.partition(b"/")[0] not in _NO_CREDENTIAL_CODES,
+            is_credential=is_about_credentials(line),
         )
         return (with_error_code(line, _WRONG_PASSWORD) if code is None and self.is_login else line), failed
+
+
+def is_about_credentials(line: bytes) -> bool:
+    """Whether a -ERR to a login means the user or the password; one without a code does."""
+    code = error_code(line)
+    return code is None or code.partition(b"/")[0] not in _NO_CREDENTIAL_CODES
 
 
 def attempt(said: Command, user: bytes | None) -> Attempt | None:
