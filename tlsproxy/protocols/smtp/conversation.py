@@ -39,8 +39,6 @@ _FAULTS: Final = MappingProxyType(
         LineFault.BARE_NEWLINE: answers.BARE_NEWLINE,
     }
 )
-
-
 _ALWAYS_THE_SAME: Final = MappingProxyType({b"NOOP": answers.OK, b"VRFY": answers.NOT_VERIFIED, b"HELP": answers.HELP})
 # Known, and not for strangers: XCLIENT and XFORWARD say who a client is, BDAT has no offer of CHUNKING behind it.
 _NOT_IMPLEMENTED: Final = frozenset(b"BDAT ETRN EXPN XCLIENT XFORWARD".split())
@@ -48,6 +46,8 @@ _NOT_IMPLEMENTED: Final = frozenset(b"BDAT ETRN EXPN XCLIENT XFORWARD".split())
 
 class Conversation:
     """One client, from our greeting to its end."""
+
+    __slots__ = ("_login", "_reader", "_role", "_settings", "_standing", "_turn")
 
     def __init__(self, role: SmtpRole, settings: DialogueSettings, *, is_tls: bool) -> None:
         """Begin before the greeting.
@@ -163,7 +163,9 @@ class Conversation:
         return self._turn.take_output()
 
     def _hear(self, line: bytes | LineFault) -> None:
-        if isinstance(line, LineFault):
+        if line is LineFault.TLS:
+            self._turn.hang_up(Reason.NOT_MAIL)
+        elif isinstance(line, LineFault):
             self._turn.mode = Mode.COMMAND
             self._turn.refuse(_FAULTS[line])
         elif self._turn.mode is Mode.RESPONSE:

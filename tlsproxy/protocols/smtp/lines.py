@@ -8,6 +8,7 @@ from tlsproxy.protocols.lines import LineBuffer
 
 _CRLF: Final = b"\r\n"
 _AUTH: Final = b"AUTH "
+_TLS_HANDSHAKE: Final = b"\x16"  # RFC 8446 §5.1
 _BARE: Final = re.compile(rb"[\r\n\0]")
 
 
@@ -16,6 +17,8 @@ class LineFault(StrEnum):
 
     TOO_LONG = "too_long"
     SASL_TOO_LONG = "sasl_too_long"
+    TLS = "tls"
+    """The head of a TLS record, which need not hold a line end."""
     BARE_NEWLINE = "bare_newline"
     """A CR or LF that is not CRLF, or a NUL."""
 
@@ -58,6 +61,8 @@ class CommandReader:
         """
         if self._is_skipping and not self._skip():
             return None
+        if self._pending.starts_with(_TLS_HANDSHAKE):
+            return LineFault.TLS
         is_long = is_sasl or self._pending.starts_with(_AUTH)
         if self._pending.is_over(self._sasl_limit_bytes if is_long else self._limit_bytes):
             self._is_skipping = True

@@ -50,7 +50,7 @@ class Login:
                 self._turn.ask(outcome, self._judged)
             case answers.WRONG_PASSWORD:
                 self._judged(outcome)
-            case Reply():
+            case _:
                 self._turn.refuse(outcome)
 
     def _judged(self, reply: Reply) -> None:
