@@ -40,4 +40,5 @@ class Event(StrEnum):
     MESSAGE_REFUSED = "message.refused"
     RELAY_EXPOSED = "relay.exposed"
     DNS_FAILED = "dns.failed"
+    JUDGE_FAILED = "judge.failed"
     LOG_DROPPED = "log.dropped"

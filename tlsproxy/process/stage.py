@@ -6,7 +6,7 @@ import socket
 import sys
 from collections.abc import Callable, Container, Mapping
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Final
 
@@ -20,6 +20,8 @@ from tlsproxy.process.backend_watch import BackendWatch
 from tlsproxy.process.crew.identity import Identity, identity_of
 from tlsproxy.process.door.sockets import Place, listen, place_of
 from tlsproxy.process.line.supply import Supply
+from tlsproxy.senders.passwords.book import PasswordBook
+from tlsproxy.server.judges.file import read_book
 from tlsproxy.server.plan import Plan, make_plan
 from tlsproxy.server.smtp.service import SmtpTools
 from tlsproxy.server.way.way import Way
@@ -37,6 +39,8 @@ class Stage:
     certificates: tuple[Certificate, ...]
     authorities: Mapping[str, bytes]
     """What stands in the CA files, by the backend's name."""
+    passwords: PasswordBook | None
+    """What stands in the password file of those who send, if there is one."""
     watches: Mapping[str, BackendWatch]
     plan: Plan
     caps: Caps
@@ -55,6 +59,7 @@ class Stage:
             config=self.config,
             certificates=self.certificates,
             authorities=self.authorities,
+            passwords=self.passwords,
             backends={name: watch.number for name, watch in self.watches.items()},
         )
 
@@ -86,6 +91,7 @@ def set_stage(
     mistakes: list[Mistake] = []
     certificates = _load_certificates(config, old, mistakes)
     authorities = _read_authorities(config, mistakes)
+    passwords = _read_passwords(config, mistakes)
     watches = _make_watches(config, old, make_watch)
     plan = _make_plan(config, old, certificates, _make_ways(config, authorities, watches, mistakes), mistakes)
     identity = _find_identity(config, mistakes)
@@ -100,6 +106,7 @@ def set_stage(
         config=config,
         certificates=tuple(certificates),
         authorities=authorities,
+        passwords=passwords,
         watches=watches,
         plan=plan,
         caps=make_caps(config.limits, worker_count(config)),
@@ -193,6 +200,20 @@ def _read_authorities(config: Config, mistakes: list[Mistake]) -> dict[str, byte
             except OSError as error:
                 mistakes.append(_ca_mistake(name, backend, error))
     return authorities
+
+
+def _read_passwords(config: Config, mistakes: list[Mistake]) -> PasswordBook | None:
+    path = config.smtp.submission.password_file if config.smtp and config.smtp.submission else None
+    if path is None:
+        return None
+    key = "smtp.submission.password_file"
+    try:
+        return read_book(path)
+    except OSError as error:
+        mistakes.append(Mistake(key=key, value=str(path), hint=error.strerror or str(error)))
+    except ConfigError as error:
+        mistakes += [replace(mistake, key=f"{key}: {path}: {mistake.key}") for mistake in error.mistakes]
+    return None
 
 
 def _make_watches(

@@ -15,6 +15,7 @@ import orjson
 from tlsproxy.config.model import Config
 from tlsproxy.net.tls.certs import Certificate, Stamp
 from tlsproxy.net.tls.memory import write_memory
+from tlsproxy.senders.passwords.book import PasswordBook
 
 _UNKNOWN: Final[Stamp] = (0, 0, 0, 0)  # files are the supervisor's to watch
 
@@ -27,6 +28,8 @@ class Supply:
     certificates: Sequence[Certificate]
     authorities: Mapping[str, bytes]
     """What stands in the CA files, by the backend's name, of those that have one."""
+    passwords: PasswordBook | None
+    """Who may send, where a file says so."""
     backends: Mapping[str, int]
     """A number for each backend's name; another number is another backend, even under the same name."""
 
@@ -48,6 +51,7 @@ class Supply:
             "config": self.config.model_dump(mode="json"),
             "certificates": [_certificate_as_json(certificate) for certificate in self.certificates],
             "authorities": {name: pem.decode("latin-1") for name, pem in self.authorities.items()},
+            "passwords": self.passwords.as_json() if self.passwords is not None else None,
             "backends": dict(self.backends),
         }
 
@@ -66,6 +70,7 @@ def read_supply(fd: int) -> Supply:
         config=Config.model_validate(given["config"]),
         certificates=[_certificate_from_json(one) for one in given["certificates"]],
         authorities={name: pem.encode("latin-1") for name, pem in given["authorities"].items()},
+        passwords=PasswordBook.from_json(given["passwords"]) if given["passwords"] is not None else None,
         backends=given["backends"],
     )
 

@@ -78,7 +78,7 @@ class Workplace:
         self._reports = Reports(self._channel)
         self._health: dict[int, RemoteHealth] = {}
         self._supply = supply
-        self._toolbox = Toolbox(self._logs.logger)
+        self._toolbox = Toolbox(self._plane, self._logs.logger)
         self._worker = Worker(self._plane, self._reports, self._logs.logger, self._make_plan(supply, {}))
         self._channel.send(words.encode(words.Ready()))
         gc.collect()
@@ -206,7 +206,7 @@ class Workplace:
     def _make_plan(self, supply: Supply, old: Plan) -> Plan:
         ways = {name: self._way(supply, name, number) for name, number in supply.backends.items()}
         only_ways = {name: way for name, (_, way) in ways.items()}
-        tools = self._toolbox.tools(supply.config, only_ways)
+        tools = self._toolbox.tools(supply.config, only_ways, supply.passwords)
         plan = make_plan(supply.config, supply.certificates, only_ways, tools, old)
         self._ways = ways
         self._health = {number: self._health[number] for number, _ in ways.values()}

@@ -21,11 +21,11 @@ from tlsproxy.protocols.smtp.settings import DialogueSettings
 from tlsproxy.senders.local import ExemptRecipients, KnownClients, LocalDomains, Recipients
 from tlsproxy.senders.names import Lookup, LookupFailedError, Record, RecordType
 from tlsproxy.senders.policy import IDENTITY_KEYS, SPF_KEYS, Check, settings_for
+from tlsproxy.server.judges.base import PasswordJudge
 from tlsproxy.server.smtp.delivering.knowledge import Knowledge
 from tlsproxy.server.smtp.desks.examination import Checks
 from tlsproxy.server.smtp.desks.mx import MxRules
 from tlsproxy.server.smtp.desks.submission import SubmissionRules
-from tlsproxy.server.submission.judge import PasswordJudge
 from tlsproxy.server.way.way import Way
 
 

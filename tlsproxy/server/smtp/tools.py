@@ -6,9 +6,17 @@ from typing import TYPE_CHECKING, Final
 
 from tlsproxy.config.model import Config
 from tlsproxy.config.smtp.dns import DnsConfig
+from tlsproxy.core.errors import BackendError
 from tlsproxy.core.events import Event
-from tlsproxy.core.kinds import ProtocolName, SmtpRole
+from tlsproxy.core.kinds import ProtocolName, SmtpRole, SubmissionAuth
 from tlsproxy.core.log import Log
+from tlsproxy.net.plane import Plane
+from tlsproxy.protocols.registry import PROTOCOLS
+from tlsproxy.senders.passwords.book import PasswordBook
+from tlsproxy.server.judges.backend import ServerJudge
+from tlsproxy.server.judges.base import PasswordJudge
+from tlsproxy.server.judges.cached import CachedJudge
+from tlsproxy.server.judges.file import FileJudge
 from tlsproxy.server.smtp.delivering.knowledge import Knowledge
 from tlsproxy.server.smtp.service import SmtpTools
 from tlsproxy.server.way.way import Way
@@ -23,19 +31,21 @@ _FEW: Final = 10  # questions in that time say nothing of the name servers
 class Toolbox:
     """Makes tools; one a worker."""
 
-    def __init__(self, log: Log) -> None:
+    def __init__(self, plane: Plane, log: Log) -> None:
+        self._plane = plane
         self._log = log
         self._dns: tuple[DnsConfig, Resolver] | None = None
         self._knowledge: dict[str, tuple[Way, str, Knowledge]] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._counted = (0, 0)
 
-    def tools(self, config: Config, ways: Mapping[str, Way]) -> SmtpTools:
+    def tools(self, config: Config, ways: Mapping[str, Way], passwords: PasswordBook | None) -> SmtpTools:
         """The tools for a configuration.
 
         Args:
             config: Validated.
             ways: A way for each backend's name.
+            passwords: What stands in the password file, if there is one.
 
         Raises:
             ConfigError: There is no name server to ask.
@@ -52,16 +62,33 @@ class Toolbox:
                 fresh = Knowledge(way, smtp.hostname.encode("ascii"), config.backend[name].identity)
                 self._knowledge[name] = way, smtp.hostname, fresh
         knowledge = {name: self._knowledge[name][2] for name in served}
-        return (
-            SmtpTools(knowledge=knowledge)
-            if resolver is None
-            else SmtpTools(lookup=resolver.look_up, knowledge=knowledge)
-        )
+        judge = self._judge(config, ways, passwords) if SmtpRole.SUBMISSION in roles else None
+        if resolver is None:
+            return SmtpTools(judge=judge, knowledge=knowledge)
+        return SmtpTools(lookup=resolver.look_up, judge=judge, knowledge=knowledge)
 
     def close(self) -> None:
         """Watch the name servers no more."""
         if self._timer is not None:
             self._timer.cancel()
+
+    def _judge(self, config: Config, ways: Mapping[str, Way], passwords: PasswordBook | None) -> PasswordJudge | None:
+        """Who judges passwords, with a short memory; None where the old SMTP server does."""
+        submission = config.smtp.submission if config.smtp is not None else None
+        if submission is None or submission.auth is SubmissionAuth.REPLAY:
+            return None
+        deadline_s = config.timeouts.backend_login
+        judge: PasswordJudge
+        if passwords is not None:
+            judge = FileJudge(passwords, deadline_s=deadline_s)
+        else:
+            protocol = PROTOCOLS[ProtocolName(submission.auth)]
+            way = ways[submission.auth_backend_name]
+            judge = ServerJudge(way, self._plane, protocol, deadline_s=deadline_s, tell=self._tell_no_verdict)
+        return CachedJudge(judge, asyncio.get_running_loop().time, ttl_s=submission.cache)
+
+    def _tell_no_verdict(self, error: BackendError) -> None:
+        self._log.warning(Event.JUDGE_FAILED, reason=error.reason, error=error.detail)
 
     def _resolver(self, config: DnsConfig) -> "Resolver":
         from tlsproxy.net.dns import Resolver  # noqa: PLC0415 - half a second and 20 MB that IMAP and POP3 do not pay

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Final, assert_never
 
 from tlsproxy.admission.base import Ticket
-from tlsproxy.core.kinds import BackendLogin, EarlyTalker, ListenerTls, SmtpRole
+from tlsproxy.core.kinds import EarlyTalker, ListenerTls, SmtpRole
 from tlsproxy.core.outcome import Phase, Reason
 from tlsproxy.net.endpoint import Endpoint
 from tlsproxy.net.tcp import local_peer_of
@@ -30,6 +30,7 @@ from tlsproxy.protocols.smtp.reply import reply
 from tlsproxy.server.chronicle import Chronicle
 from tlsproxy.server.ending import Deadline, SessionEndedError
 from tlsproxy.server.handshake import shake_hands
+from tlsproxy.server.judges.base import Verdict
 from tlsproxy.server.plan import House
 from tlsproxy.server.smtp.caller import Caller
 from tlsproxy.server.smtp.delivering.delivery import Delivery
@@ -39,8 +40,8 @@ from tlsproxy.server.smtp.desks.desk import Desk
 from tlsproxy.server.smtp.desks.mx import MxDesk, MxRules
 from tlsproxy.server.smtp.desks.submission import SubmissionDesk
 from tlsproxy.server.smtp.notes import Notes
+from tlsproxy.server.smtp.password_check import PasswordCheck
 from tlsproxy.server.smtp.service import SmtpService
-from tlsproxy.server.submission.judge import WRONG_PASSWORD_S, Verdict
 
 _SENDER_OK: Final = reply(250, "2.1.0", "sender ok")
 
@@ -87,6 +88,7 @@ class Visit:
         self._caller = Caller(client, self._conversation, stop)
         self._desk = _make_desk(service, self._facts, self.notes)
         self._delivery = Delivery(house.plane, service, chronicle, self._desk)
+        self._login = PasswordCheck(service, self._delivery, ticket.peer.key)
         self._size_limit = service.max_message_bytes
         self.is_accepted = False
         """Whether it has logged in, or has a recipient here: it no longer has to make room for others."""
@@ -233,12 +235,9 @@ class Visit:
         self._deadline.lift()
 
     async def _log_in(self, step: steps.Credentials) -> None:
-        """Have the password judged; a wrong one is answered no sooner than any other."""
-        until = self._now() + WRONG_PASSWORD_S
+        """Have the password judged, and answer."""
         with self._caller.served():
-            verdict = await self._judged(step)
-            if verdict is Verdict.WRONG:
-                await asyncio.sleep(until - self._now())
+            verdict = await self._login.judge(step)
         match verdict:
             case Verdict.OK:
                 self._chronicle.observe(LoggedIn(user=step.user, mechanism=step.mechanism))
@@ -254,17 +253,6 @@ class Visit:
                 self._conversation.answer(LOGIN_NOT_AVAILABLE)
             case _:
                 assert_never(verdict)
-
-    async def _judged(self, step: steps.Credentials) -> Verdict:
-        """What the judge says, and the old SMTP server, if it is to hear of the login from the user's own words."""
-        judge = self._service.tools.judge
-        if judge is not None:
-            verdict = await judge.judge(step.user, step.password, self._ticket.peer.key)
-            if verdict is not Verdict.OK:
-                return verdict
-        if self._service.backend_login is BackendLogin.REPLAY:
-            return Verdict(await self._delivery.log_in(step.user, step.password))
-        return Verdict.OK if judge is not None else Verdict.UNAVAILABLE
 
     def _accept(self) -> None:
         if not self.is_accepted:

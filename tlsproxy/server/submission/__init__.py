@@ -1,1 +1,0 @@
-"""Who judges the passwords of those who send."""
