@@ -1,6 +1,7 @@
 """The commands: what they print where, and with which exit code they leave."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from tlsproxy.config.model import Config
 from tlsproxy.core.errors import BindError
 from tlsproxy.operate import check
 from tlsproxy.operate.check import Finding, Level
+from tlsproxy.senders.passwords.book import parse_book
 
 FILE = """
 [tls]
@@ -63,7 +65,9 @@ def test_version(run: Run) -> None:
     assert (result.exit_code, result.output) == (0, f"tlsproxy {tlsproxy.__version__}\n")
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["run", "-h"], ["check", "-h"], ["config", "-h"], ["demo", "-h"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["run", "-h"], ["check", "-h"], ["config", "-h"], ["demo", "-h"], ["hash-password", "-h"]]
+)
 def test_help_tells_the_exit_codes(run: Run, arguments: list[str]) -> None:
     result = run(*arguments)
     assert result.exit_code == 0
@@ -235,6 +239,51 @@ def test_demo(run: Run, monkeypatch: pytest.MonkeyPatch, arguments: list[str], *
     _replace(monkeypatch, "demo", "walk", _run)
     assert run(*arguments).exit_code == 1
     assert asked == [once]
+
+
+def hashing(*arguments: str, typed: bytes) -> subprocess.CompletedProcess[bytes]:
+    command = [sys.executable, "-m", "tlsproxy", "hash-password", *arguments]
+    return subprocess.run(command, input=typed, capture_output=True, check=False)
+
+
+def test_hash_password_reads_a_line() -> None:
+    done = hashing("--user", "anna", typed="grün \nmore\n".encode())
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert parse_book(done.stdout).is_right(b"anna", "grün ".encode())
+    assert hashing(typed=b"secret").stdout.startswith(b"$scrypt$ln=15,r=8,p=1$")
+    assert parse_book(hashing("--user", "anna", typed=b"\xff\r\n").stdout).is_right(b"anna", b"\xff")
+
+
+def test_hash_password_tells_what_cannot_be() -> None:
+    done = hashing("--user", "an:na", typed=b"secret\n")
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert done.stderr.startswith(b"tlsproxy: a user's name has no colon")
+    done = hashing(typed=b"\n")
+    assert (done.returncode, done.stderr) == (2, b"tlsproxy: a password is not empty and has no control character\n")
+
+
+def test_hash_password_takes_no_password_as_an_argument() -> None:
+    done = hashing("secret", typed=b"")
+    assert (done.returncode, done.stdout) == (2, b"")
+
+
+def test_hash_password_asks_twice_on_a_terminal_and_shows_nothing() -> None:
+    ours, theirs = os.openpty()
+    command = [sys.executable, "-m", "tlsproxy", "hash-password", "--user", "anna"]
+    with subprocess.Popen(
+        command, stdin=theirs, stdout=subprocess.PIPE, stderr=theirs, start_new_session=True
+    ) as process:
+        os.close(theirs)
+        painted = b""
+        for question in (b"Password: ", b"confirmation: "):
+            while not painted.endswith(question):  # what is typed before it is thrown away
+                painted += os.read(ours, 1000)
+            os.write(ours, b"secret\n")
+        line, _ = process.communicate(timeout=30)
+    os.close(ours)
+    assert process.returncode == 0
+    assert b"secret" not in painted
+    assert parse_book(line).is_right(b"anna", b"secret")
 
 
 def test_the_package_can_be_run() -> None:

@@ -1,6 +1,7 @@
 """The commands; the only module that prints. Must not hold a decision of its own."""
 
 import os
+import sys
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +15,7 @@ from tlsproxy.config.describe import describe, reference
 from tlsproxy.config.load import load_config, quick_config
 from tlsproxy.config.model import Config
 from tlsproxy.core.errors import ConfigError, Mistake, TlsProxyError, UnavailableError
+from tlsproxy.senders.passwords.book import password_line
 
 if TYPE_CHECKING:
     from tlsproxy.operate.check import Finding
@@ -140,6 +142,29 @@ def config_command(config: ConfigOption = None) -> None:
     except ConfigError as error:
         _tell(str(config), error)
         raise typer.Exit(EXIT_USAGE) from None
+
+
+@app.command("hash-password", epilog=_EXIT_CODES)
+def hash_password_command(
+    user: Annotated[str | None, typer.Option(metavar="USER", help="Print a whole line of the password file.")] = None,
+    argon2: Annotated[bool, typer.Option("--argon2", help="Argon2id instead of scrypt.")] = False,  # noqa: FBT002 - a flag
+) -> None:
+    """Print the salted hash of a password, for the file that [smtp.submission] password_file names.
+
+    The password is asked for twice on a terminal; else it is the first line of standard input.
+    """
+    # Never an argument: those stand in the list of processes and in the shell's history.
+    password = (
+        os.fsencode(typer.prompt("Password", hide_input=True, confirmation_prompt=True, err=True))
+        if sys.stdin.isatty()
+        else sys.stdin.buffer.readline().rstrip(b"\r\n")
+    )
+    try:
+        line = password_line(None if user is None else os.fsencode(user), password, is_argon2=argon2)
+    except ValueError as error:
+        typer.echo(f"tlsproxy: {error}", err=True)
+        raise typer.Exit(EXIT_USAGE) from None
+    typer.echo(line)
 
 
 @app.command(epilog=_EXIT_CODES)

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tlsproxy.core.errors import ConfigError
-from tlsproxy.senders.passwords.book import FILE_LIMIT_BYTES, PasswordBook, check_user, parse_book
+from tlsproxy.senders.passwords import argon2
+from tlsproxy.senders.passwords.book import FILE_LIMIT_BYTES, PasswordBook, check_user, parse_book, password_line
 from tlsproxy.senders.passwords.hashes import PasswordHash, Scrypt, hash_password
 
 ANNA = hash_password(b"secret", b"salt of anna", Scrypt(ln=4)).encode().encode()
@@ -82,6 +83,30 @@ def test_bounds() -> None:
 def test_names_that_cannot_stand_in_a_file(user: bytes) -> None:
     with pytest.raises(ValueError, match="a user's name"):
         check_user(user)
+
+
+def test_a_line_is_made() -> None:
+    line = password_line(b"anna", b"gr\xc3\xbcn")
+    assert line.startswith(b"anna:$scrypt$ln=15,r=8,p=1$")
+    assert parse_book(line).is_right(b"anna", b"gr\xc3\xbcn")
+    assert password_line(b"anna", b"gr\xc3\xbcn") != line, "another salt"
+    assert password_line(None, b"x").startswith(b"$scrypt$")
+
+
+@pytest.mark.skipif(not argon2.is_available(), reason="no Argon2id in this OpenSSL")
+def test_a_line_is_made_with_argon2() -> None:
+    line = password_line(b"anna", b"secret", is_argon2=True)
+    assert line.startswith(b"anna:$argon2id$v=19$m=19456,t=2,p=1$")
+    assert parse_book(line).is_right(b"anna", b"secret")
+
+
+@pytest.mark.parametrize(
+    ("user", "password", "hint"),
+    [(b"a:b", b"x", "a user's name"), (b"", b"x", "a user's name"), (None, b"", "empty"), (None, b"\0", "control")],
+)
+def test_no_line_is_made(user: bytes | None, password: bytes, hint: str) -> None:
+    with pytest.raises(ValueError, match=hint):
+        password_line(user, password)
 
 
 @given(st.binary(max_size=60), st.binary(max_size=60))

@@ -28,8 +28,6 @@ def test_scrypt_of_the_rfc() -> None:
         "fdbabe1c9d3472007856e7190d01e9fe7c6ad7cbc8237830e77376634b373162"
         "2eaf30d92e22a3886ff109279d9830dac727afb94a83ee6d8360cbdfa2cc0640"
     )
-    found = parse_hash(phc("$scrypt$ln=10,r=8,p=16", b"NaCl" * 2, digest))
-    assert not found.is_of(b"password"), "another salt"
     assert Scrypt(ln=10, r=8, p=16).derive(b"password", b"NaCl", 64) == digest
 
 

@@ -2,10 +2,13 @@
 
 import asyncio
 import socket
+import ssl
 from collections.abc import Sequence
 from typing import Any, Final
 
 import pytest
+from rig.peers import ScriptedBackend
+from rig.pki import Pki
 from rig.planes import on_both_planes, read_all, reset
 
 from tlsproxy.config.model import BackendConfig
@@ -14,6 +17,7 @@ from tlsproxy.core.kinds import ProtocolName
 from tlsproxy.core.outcome import Reason
 from tlsproxy.net.backend import Backend
 from tlsproxy.net.plane import Plane
+from tlsproxy.protocols.base import MailProtocol
 from tlsproxy.protocols.registry import PROTOCOLS
 from tlsproxy.server.judges.backend import ServerJudge
 from tlsproxy.server.judges.base import Verdict
@@ -22,6 +26,7 @@ from tlsproxy.server.way.way import Way
 IMAP: Final = PROTOCOLS[ProtocolName.IMAP]
 POP3: Final = PROTOCOLS[ProtocolName.POP3]
 LOGIN: Final = b'T1 LOGIN "anna" "secret"\r\n'
+PASS: Final = b"PASS secret\r\n"
 LOGOUT: Final = b"T2 LOGOUT\r\n"
 Script = Sequence[tuple[bytes, bytes]]
 """What the old server says, and what it must then hear."""
@@ -51,7 +56,7 @@ class Court:
         self.sock = closing(socket.create_server(("127.0.0.1", 0)))
         self.sock.settimeout(0)
         address = f"127.0.0.1:{self.sock.getsockname()[1]}"
-        config = BackendConfig.model_validate({"address": address, **keys})
+        config = BackendConfig.model_validate({"address": address} | keys)
         self.health = KnownHealth()
         self.told: list[BackendError] = []
         way = Way(Backend("old", config, connect_timeout_s=5.0, keepalive_s=60.0), self.health)
@@ -103,6 +108,38 @@ async def test_pop3(plane: Plane, closing: Any) -> None:
     peer = await court.play(script)
     peer.close()
     assert await asked is Verdict.OK
+
+
+@pytest.mark.parametrize("protocol", [IMAP, POP3])
+@on_both_planes
+async def test_under_tls_that_starts_with_a_command(
+    plane: Plane, closing: Any, backend: ScriptedBackend, rig_pki: Pki, protocol: MailProtocol
+) -> None:
+    """The greeting was heard before TLS; the judge goes on with the one that the way gives it."""
+    is_imap = protocol is IMAP
+    court = Court(plane, closing, protocol, address=backend.address, tls="starttls", verify=False)
+    asked = court.ask()
+
+    def play() -> None:
+        peer = backend.accept(b"* OK [CAPABILITY LOGINDISABLED] old\r\n" if is_imap else b"+OK old\r\n")
+        assert peer.line() == (b"T1 STARTTLS\r\n" if is_imap else b"STLS\r\n")
+        peer.send(b"T1 OK go\r\n" if is_imap else b"+OK go\r\n")
+        peer.secure_as_server(server_context(rig_pki))
+        answers = [(LOGIN, b"T1 OK in\r\n")] if is_imap else [(b"USER anna\r\n", b"+OK\r\n"), (PASS, b"+OK\r\n")]
+        for expected, answer in answers:
+            assert peer.line() == expected
+            peer.send(answer)
+        assert peer.line() == (LOGOUT if is_imap else b"QUIT\r\n")
+        peer.close()
+
+    await asyncio.to_thread(play)
+    assert await asked is Verdict.OK
+
+
+def server_context(pki: Pki) -> ssl.SSLContext:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(pki.chain, pki.key)
+    return context
 
 
 @on_both_planes

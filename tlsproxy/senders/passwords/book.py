@@ -2,12 +2,13 @@
 
 import codecs
 import re
+import secrets
 import zlib
 from collections.abc import Iterator, Mapping
 from typing import Final, Self
 
 from tlsproxy.core.errors import ConfigError, Mistake
-from tlsproxy.senders.passwords.hashes import PasswordHash, parse_hash
+from tlsproxy.senders.passwords.hashes import Argon2id, PasswordHash, Scrypt, hash_password, parse_hash
 
 FILE_LIMIT_BYTES: Final = 4 * 1024 * 1024
 """Some 40000 users; each worker holds a copy, and so many belong into an old server that is asked."""
@@ -15,6 +16,7 @@ FILE_LIMIT_BYTES: Final = 4 * 1024 * 1024
 # Nobody who has the wrong file reads more.
 _MISTAKES: Final = 100
 _USER_BYTES: Final = 256
+_SALT_BYTES: Final = 16  # RFC 9106 §3.1
 _CONTROL: Final = re.compile(rb"[\x00-\x1f\x7f]")
 _USE_OURS: Final = "write user:hash, as `tlsproxy hash-password --user USER` prints it"
 
@@ -94,6 +96,26 @@ def check_user(user: bytes) -> None:
         raise ValueError(
             "a user's name has no colon and no control character, no # at its beginning, no blank at either end"
         )
+
+
+def password_line(user: bytes | None, password: bytes, *, is_argon2: bool = False) -> bytes:
+    """Make a line for the file, or the hash alone where no user is given.
+
+    Args:
+        user: Whose line it is.
+        password: As clients will send it.
+        is_argon2: Whether to make an Argon2id hash, not one of scrypt.
+
+    Raises:
+        ValueError: The user or the password cannot be used, or there is no Argon2id on this machine.
+    """
+    if user is not None:
+        check_user(user)
+    if not password or _CONTROL.search(password):
+        raise ValueError("a password is not empty and has no control character")
+    cost = Argon2id() if is_argon2 else Scrypt()
+    encoded = hash_password(password, secrets.token_bytes(_SALT_BYTES), cost).encode().encode("ascii")
+    return encoded if user is None else user + b":" + encoded
 
 
 def _lines(data: bytes) -> Iterator[tuple[int, bytes]]:
