@@ -76,3 +76,23 @@ def test_a_domain_may_be_in_utf8() -> None:
     assert parse_domain("bücher.example".encode()) == "bücher.example".encode()
     assert parse_domain(b"b\xfccher.example") is None
     assert parse_domain(b"\xc2\x85.example") is None
+
+
+@pytest.mark.parametrize(
+    ("argument", "name"),
+    [
+        (b"M\xfcller PC", b"M-ller-PC"),
+        (b"[fe80::1%eth0]", b"-fe80-1-eth0-"),
+        (b"<pc>", b"-pc-"),
+        ("Jürgen".encode(), b"J-rgen"),
+        (b"pc.example", b"pc.example"),
+        (b"[10.1.2.3]", b"[10.1.2.3]"),
+    ],
+)
+def test_a_users_computer_may_have_any_name(argument: bytes, name: bytes) -> None:
+    assert parse_hello(argument, is_tolerant=True) == name
+
+
+@pytest.mark.parametrize("argument", [b"", b"..", b"a" * 64])
+def test_but_it_must_have_one(argument: bytes) -> None:
+    assert isinstance(parse_hello(argument, is_tolerant=True), Reply)

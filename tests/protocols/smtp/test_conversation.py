@@ -1,5 +1,7 @@
 """The client's dialogue: what is asked of whom, and what comes of the answers."""
 
+from dataclasses import replace
+
 import pytest
 
 from tlsproxy.core.errors import TlsProxyError
@@ -8,7 +10,19 @@ from tlsproxy.core.outcome import Reason
 from tlsproxy.protocols.smtp import answers
 from tlsproxy.protocols.smtp.conversation import Conversation, DialogueSettings
 from tlsproxy.protocols.smtp.reply import reply
-from tlsproxy.protocols.smtp.steps import Credentials, Data, Hangup, Hello, Mail, Quit, Rcpt, Reset, StartTls, Step
+from tlsproxy.protocols.smtp.steps import (
+    Credentials,
+    Data,
+    Hangup,
+    Hello,
+    Mail,
+    PasswordExposed,
+    Quit,
+    Rcpt,
+    Reset,
+    StartTls,
+    Step,
+)
 from tlsproxy.protocols.smtp.syntax import MailFrom, Path, RcptTo
 
 SETTINGS = DialogueSettings(hostname=b"mx.example", mechanisms=(b"PLAIN", b"LOGIN"), ref=b"(id R7)")
@@ -170,6 +184,16 @@ def test_a_login() -> None:
     conversation.take_output()
     step(conversation, b"AUTH LOGIN\r\n")
     assert conversation.take_output() == answers.LOGGED_IN_ALREADY.encode()
+
+
+def test_a_report_comes_before_the_next_command_is_heard() -> None:
+    settings = replace(SETTINGS, is_strict_sync=False)
+    conversation = make(SmtpRole.SUBMISSION, settings=settings)
+    exposed = PasswordExposed(user=b"bob", mechanism="PLAIN")
+    assert step(conversation, b"AUTH PLAIN AGJvYgBzZWNyZXQ=\r\nNOOP\r\n") == exposed
+    assert conversation.take_output() == answers.ENCRYPTION_FIRST.encode()
+    assert conversation.next() is None
+    assert conversation.take_output() == answers.OK.encode()
 
 
 def test_an_exchange_is_not_at_rest() -> None:

@@ -196,8 +196,7 @@ class Conversation:
 
     def _is_early(self, verb: bytes) -> bool:
         """Whether the client went on where it had to wait."""
-        is_followed = self._settings.is_strict_sync and len(self._reader) > 0
-        return is_followed and not self._standing.may_be_followed(verb)
+        return self._settings.is_strict_sync and len(self._reader) > 0 and not self._standing.may_be_followed(verb)
 
     def _helo(self, argument: bytes) -> None:
         self._greeted(argument, is_esmtp=False)
@@ -206,7 +205,7 @@ class Conversation:
         self._greeted(argument, is_esmtp=True)
 
     def _greeted(self, argument: bytes, *, is_esmtp: bool) -> None:
-        name = parse_hello(argument)
+        name = parse_hello(argument, is_tolerant=self._role is SmtpRole.SUBMISSION)
         if isinstance(name, Reply):
             self._turn.refuse(name)
             return
@@ -216,9 +215,9 @@ class Conversation:
 
     def _hello_answered(self, hello: Hello, reply: Reply) -> None:
         said = reply if hello.is_esmtp else Reply(reply.code, reply.lines[:1])
+        self._turn.say(said)
         if said.is_positive:
             self._standing.greet(hello.name, extensions_of(said.lines[1:]), is_esmtp=hello.is_esmtp)
-        self._turn.say(said)
 
     def _starttls(self, argument: bytes) -> None:
         refused = answers.WRONG_ARGUMENTS if argument else self._standing.against_starttls()

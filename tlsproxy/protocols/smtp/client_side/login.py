@@ -1,5 +1,7 @@
 """How a client logs in, from AUTH to the judgement; must not judge."""
 
+from typing import Final
+
 from tlsproxy.core.outcome import Reason
 from tlsproxy.protocols.smtp import answers
 from tlsproxy.protocols.smtp.client_side.auth import AuthExchange, Challenge, auth_argument, exposure
@@ -9,17 +11,21 @@ from tlsproxy.protocols.smtp.reply import Reply
 from tlsproxy.protocols.smtp.settings import DialogueSettings
 from tlsproxy.protocols.smtp.steps import Credentials
 
+# A user who is told twice and goes on is served by a closed door.
+_EXPOSURE_LIMIT: Final = 3
+
 
 class Login:
     """One client's tries to log in."""
 
-    __slots__ = ("_exchange", "_failures", "_settings", "_standing", "_turn")
+    __slots__ = ("_exchange", "_exposures", "_failures", "_settings", "_standing", "_turn")
 
     def __init__(self, settings: DialogueSettings, standing: Standing, turn: Turn) -> None:
         self._settings = settings
         self._standing = standing
         self._turn = turn
         self._exchange = AuthExchange(())
+        self._exposures = 0
         self._failures = 0
 
     def begin(self, argument: bytes) -> None:
@@ -29,7 +35,11 @@ class Login:
             exposed = exposure(auth) if auth and refused is answers.ENCRYPTION_FIRST else None
             if exposed:
                 self._turn.report(exposed)
-            self._turn.refuse(refused)
+                self._exposures += 1
+            if self._exposures >= _EXPOSURE_LIMIT:
+                self._turn.hang_up(Reason.PASSWORDS_EXPOSED)
+            else:
+                self._turn.refuse(refused)
         elif auth is None:
             self._turn.refuse(answers.WRONG_ARGUMENTS)
         else:

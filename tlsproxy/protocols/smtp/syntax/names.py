@@ -15,6 +15,7 @@ UTF8: Final = (
 _LABEL: Final = rb"(?:[A-Za-z0-9_-]|" + UTF8 + rb"){1,63}"
 _NAME: Final = re.compile(_LABEL + rb"(?:\." + _LABEL + rb")*")
 _LITERAL: Final = re.compile(rb"\[(?:(IPv6:)?([0-9A-Fa-f:.]{2,45}))\]", re.IGNORECASE)
+_NO_NAME: Final = re.compile(rb"[^A-Za-z0-9_.-]+")
 _NAME_LIMIT_BYTES: Final = 255  # RFC 5321 §4.5.3.1.2
 
 _WRONG_HELLO: Final = reply(501, "5.5.4", "EHLO needs a host name or an address literal")
@@ -34,13 +35,20 @@ def parse_domain(text: bytes) -> bytes | None:
     return text if len(text) <= _NAME_LIMIT_BYTES and _NAME.fullmatch(text) else None
 
 
-def parse_hello(argument: bytes) -> bytes | Reply:
+def parse_hello(argument: bytes, *, is_tolerant: bool = False) -> bytes | Reply:
     """Read the argument of EHLO or HELO.
+
+    Args:
+        argument: A host name, with or without a final dot, or an address literal.
+        is_tolerant: Whether a hyphen replaces what a host name cannot hold: users' computers have such names, and
+            nobody judges a user by it.
 
     Returns:
         The host name, without a final dot, or an address literal in its canonical form; else the refusal.
     """
     name = parse_domain(argument.removesuffix(b"."))
+    if is_tolerant and not (name and name.isascii()):
+        name = parse_domain(_NO_NAME.sub(b"-", argument).removesuffix(b"."))
     return name if name is not None and name.isascii() else _WRONG_HELLO
 
 

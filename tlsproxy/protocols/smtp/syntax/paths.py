@@ -14,8 +14,9 @@ _DOT_STRING: Final = re.compile(_ATEXT + rb"+(?:\." + _ATEXT + rb"+)*")
 _QUOTED: Final = rb'"((?:[\x20\x21\x23-\x5b\x5d-\x7e]|' + UTF8 + rb'|\\[\x20-\x7e])*)"'
 # Dots in places where the RFC has none are an old custom of some mail services; such a local part goes out quoted.
 _MAILBOX: Final = rb"(?:" + _QUOTED + rb"|((?:\.|" + _ATEXT + rb")+))(?:@([^<>\s]+))?"
+_ROUTE: Final = rb'(@(?:[^<>"\s:\[]|\[[^<>"\s\]]*\])*:)?'
 # Some old clients leave the angle brackets out.
-_PATH: Final = re.compile(rb'<(@[^<>"\s]*:)?(?:' + _MAILBOX + rb")?>|" + _MAILBOX + rb"(?= |$)")
+_PATH: Final = re.compile(rb"<" + _ROUTE + rb"(?:" + _MAILBOX + rb")?>|" + _MAILBOX + rb"(?= |$)")
 _QUOTED_PAIR: Final = re.compile(rb"\\(.)", re.DOTALL)
 _TO_BE_QUOTED: Final = re.compile(rb'(["\\])')
 # How a relay has been told its next hops since before DNS; an at sign can stand in a quoted local part.

@@ -12,11 +12,19 @@ from tlsproxy.core.outcome import Reason
 from tlsproxy.net.plane import Plane
 from tlsproxy.protocols.proxy_header import proxy_v1, proxy_v2
 from tlsproxy.protocols.smtp.answers import BACKEND_LOST, BACKEND_NOT_REACHABLE
+from tlsproxy.protocols.smtp.backend_side.introduction import (
+    Dialogue,
+    Guest,
+    Refusal,
+    Replayed,
+    introduce,
+    replay,
+    say_hello,
+)
+from tlsproxy.protocols.smtp.backend_side.upgrade import SmtpUpgrade
 from tlsproxy.protocols.smtp.capabilities import HEADERS_LIMIT_BYTES, Capabilities
-from tlsproxy.protocols.smtp.introduction import Dialogue, Guest, Refusal, Replayed, introduce, replay, say_hello
 from tlsproxy.protocols.smtp.reply import Reply, reply
 from tlsproxy.protocols.smtp.syntax import MailFrom, RcptTo
-from tlsproxy.protocols.smtp.upgrade import SmtpUpgrade
 from tlsproxy.server.chronicle import Chronicle
 from tlsproxy.server.smtp.delivering.old_server import OldServer
 from tlsproxy.server.smtp.service import SmtpService

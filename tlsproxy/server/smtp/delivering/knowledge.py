@@ -7,9 +7,9 @@ from tlsproxy.core.errors import BackendError
 from tlsproxy.core.kinds import BackendIdentity
 from tlsproxy.net.plane import Plane
 from tlsproxy.protocols.proxy_header import LOCAL_V1, LOCAL_V2
+from tlsproxy.protocols.smtp.backend_side.introduction import Refusal, say_hello
+from tlsproxy.protocols.smtp.backend_side.upgrade import SmtpUpgrade
 from tlsproxy.protocols.smtp.capabilities import Capabilities
-from tlsproxy.protocols.smtp.introduction import Refusal, say_hello
-from tlsproxy.protocols.smtp.upgrade import SmtpUpgrade
 from tlsproxy.server.smtp.delivering.old_server import OldServer
 from tlsproxy.server.way.way import Way
 

@@ -7,7 +7,7 @@ from typing import Final, TypeVar
 from tlsproxy.core.errors import BackendError
 from tlsproxy.core.outcome import Reason
 from tlsproxy.net.endpoint import Ending, PeerLostError
-from tlsproxy.protocols.smtp.introduction import Dialogue
+from tlsproxy.protocols.smtp.backend_side.introduction import Dialogue
 from tlsproxy.protocols.smtp.reply import Reply, ReplyFault, ReplyReader
 from tlsproxy.server.way.way import Arrival
 

@@ -6,8 +6,8 @@ from typing import Final
 from tlsproxy.core.errors import BackendError
 from tlsproxy.core.kinds import BackendIdentity
 from tlsproxy.net.plane import Plane
-from tlsproxy.protocols.smtp.introduction import Dialogue, Refusal, say_hello
-from tlsproxy.protocols.smtp.upgrade import SmtpUpgrade
+from tlsproxy.protocols.smtp.backend_side.introduction import Dialogue, Refusal, say_hello
+from tlsproxy.protocols.smtp.backend_side.upgrade import SmtpUpgrade
 from tlsproxy.server.smtp.delivering.knowledge import LOCAL_WORDS
 from tlsproxy.server.smtp.delivering.old_server import OldServer
 from tlsproxy.server.way.way import Way

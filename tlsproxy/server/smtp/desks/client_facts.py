@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from tlsproxy.core.addresses import Peer
-from tlsproxy.protocols.smtp.introduction import Guest
+from tlsproxy.protocols.smtp.backend_side.introduction import Guest
 from tlsproxy.senders.headers import Trace
 
 

@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from tlsproxy.protocols.smtp.introduction import Guest
+from tlsproxy.protocols.smtp.backend_side.introduction import Guest
 from tlsproxy.protocols.smtp.reply import Reply
 from tlsproxy.protocols.smtp.syntax import MailFrom, RcptTo
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from tlsproxy.core.kinds import RejectAt
-from tlsproxy.protocols.smtp.introduction import UNKNOWN_FOR_NOW, UNKNOWN_NAME, Guest
+from tlsproxy.protocols.smtp.backend_side.introduction import UNKNOWN_FOR_NOW, UNKNOWN_NAME, Guest
 from tlsproxy.protocols.smtp.reply import Reply, reply
 from tlsproxy.protocols.smtp.syntax import MailFrom, RcptTo
 from tlsproxy.senders.headers import authentication_results, received, received_spf, x_tlsproxy

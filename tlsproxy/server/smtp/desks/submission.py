@@ -4,7 +4,7 @@ import time
 from dataclasses import dataclass
 
 from tlsproxy.core.kinds import BackendLogin, SenderLogin
-from tlsproxy.protocols.smtp.introduction import UNKNOWN_NAME, Guest
+from tlsproxy.protocols.smtp.backend_side.introduction import UNKNOWN_NAME, Guest
 from tlsproxy.protocols.smtp.reply import Reply, reply
 from tlsproxy.protocols.smtp.syntax import MailFrom, Path, RcptTo
 from tlsproxy.senders.headers import received

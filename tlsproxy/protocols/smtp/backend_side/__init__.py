@@ -1,0 +1,1 @@
+"""Our own dialogues with an old SMTP server, before any mail."""
