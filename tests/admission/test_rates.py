@@ -102,3 +102,23 @@ def test_same_as_a_bucket_counted_in_quarters(count: int, burst: int, steps: lis
         is_allowed = level >= 4
         quarters[key] = (level - 4 if is_allowed else level, now)
         assert rates.take(key, now / 4) is is_allowed
+
+
+def test_several_tokens_at_once() -> None:
+    rates = table(burst=5)
+    assert not rates.has(b"a", 5.0, 6)
+    assert rates.take(b"a", 5.0, 3)
+    assert rates.has(b"a", 5.0, 2)
+    assert not rates.take(b"a", 5.0, 3)
+    assert rates.take(b"a", 5.0, 2)
+    assert not rates.has(b"a", 5.0)
+
+
+def test_asking_counts_as_use() -> None:
+    rates = table(burst=1, capacity=2)
+    assert rates.take(b"a", 5.0)
+    assert rates.take(b"b", 5.0)
+    assert not rates.has(b"a", 5.0)
+    assert rates.take(b"c", 5.0)
+    assert not rates.has(b"a", 5.0)
+    assert rates.has(b"b", 5.0)  # was forgotten

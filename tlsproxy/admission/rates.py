@@ -38,26 +38,30 @@ class RateTable:
         """How many keys are remembered."""
         return len(self._full_at)
 
-    def has(self, key: bytes, now: float) -> bool:
-        """Whether a token could be taken at ``now`` (monotonic seconds)."""
+    def has(self, key: bytes, now: float, tokens: int = 1) -> bool:
+        """Whether so many tokens could be taken at ``now`` (monotonic seconds); asking counts as use."""
         moment = self._moment(now)
-        return max(self._full_at.get(key, moment), moment) + self._token <= moment + self._bucket
+        known = self._full_at.get(key)
+        if known is not None:
+            self._full_at.move_to_end(key)
+        return max(known or moment, moment) + tokens * self._token <= moment + self._bucket
 
-    def take(self, key: bytes, now: float) -> bool:
-        """Take a token if there is one.
+    def take(self, key: bytes, now: float, tokens: int = 1) -> bool:
+        """Take tokens if there are so many.
 
         Args:
             key: Whose bucket.
             now: Monotonic seconds.
+            tokens: How many, at least one.
 
         Returns:
-            Whether there was one; asking in vain costs nothing but counts as use.
+            Whether there were; asking in vain costs nothing but counts as use.
         """
         moment = self._moment(now)
         known = self._full_at.get(key)
         if known is None:
             self._make_room(moment)
-        full_at = max(known or moment, moment) + self._token
+        full_at = max(known or moment, moment) + tokens * self._token
         if full_at > moment + self._bucket:
             if known is not None:
                 self._full_at.move_to_end(key)
