@@ -13,6 +13,7 @@ from tlsproxy.net.tls.certs import Certificate
 from tlsproxy.net.tls.contexts import ServerTls
 from tlsproxy.protocols.base import DialogueLimits, MailProtocol
 from tlsproxy.protocols.registry import PROTOCOLS
+from tlsproxy.server.smtp.budget import MailBudget
 from tlsproxy.server.smtp.service import SmtpService, SmtpTools, make_smtp_service
 from tlsproxy.server.way.way import Way
 
@@ -44,6 +45,7 @@ class House:
     idle_clock: IdleClock
     admission: TicketHolders
     log: Log
+    budget: MailBudget
 
 
 Plan = Mapping[str, Service | SmtpService]

@@ -18,6 +18,7 @@ from rig.proxy import make_config
 from rig.recorder import Recorder
 
 from tlsproxy.admission.base import Admitted, Caps, Ticket
+from tlsproxy.admission.mail_rates import Allowance, MailCaps, MailRates
 from tlsproxy.admission.table import AdmissionTable
 from tlsproxy.core.addresses import Peer
 from tlsproxy.core.errors import BackendError, CrewError
@@ -105,12 +106,20 @@ class Staff:
         self.log = Recorder()
         self.log_fd = log_fd
         self.table = AdmissionTable(OPEN)
+        self.mail_rates = MailRates(MailCaps(messages=Allowance(count=2, period_s=3600.0)))
         self.health = KnownHealth()
         self.lost: list[Ticket] = []
         self.rooms = 0
         words_of_life = [digits(words.Ready()), digits(words.Pong()), words.encode(words.Ping()).hex()]
         self.command = [sys.executable, "-I", "-S", "-c", SCRIPT, "ready", *words_of_life, ""]
-        self.crew = Crew(self.table, self.log, self.command, on_room=self._room, on_lost=self._lost)
+        self.crew = Crew(
+            self.table,
+            self.log,
+            self.command,
+            mail_rates=self.mail_rates,
+            on_room=self._room,
+            on_lost=self._lost,
+        )
 
     def behave(self, how: str, *said: words.FromWorker) -> None:
         """How those behave who are started from now on."""
@@ -337,6 +346,41 @@ async def test_tickets(staff: Staff) -> None:
     assert list(staff.table.held(1).values()) == [also_mine]
     assert staff.table.is_authenticated(also_mine)
     assert not staff.table.is_authenticated(not_mine)
+
+
+async def test_mail_is_counted_over_all_workers(staff: Staff) -> None:
+    """By the client that has the ticket; of a ticket that the worker does not have nothing is counted."""
+    mine, other = staff.enter(1), staff.enter(2)
+    asks = [words.Spend(question=number, ticket=mine.id, messages=1, recipients=5) for number in (1, 2)]
+    staff.behave("ready", words.Spend(question=7, ticket=other.id, messages=1, recipients=0), asks[0])
+    await staff.start()
+    await staff.until(lambda: sum("heard 31" in line for line in staff.heard()) == 2)
+    staff.behave(
+        "ready",
+        words.Spend(question=3, ticket=other.id, messages=2, recipients=0),
+        replace(asks[0], ticket=other.id),
+        replace(asks[1], ticket=other.id),
+    )
+    staff.crew._hire()
+    await staff.until(lambda: sum("heard 31" in line for line in staff.heard()) == 5)
+    said = [line.partition("heard 31 ")[2] for line in staff.heard() if "heard 31" in line]
+    assert said == [
+        '{"question":7,"limit":""}',
+        '{"question":1,"limit":""}',
+        '{"question":3,"limit":"2 per 3600 s"}',
+        '{"question":1,"limit":""}',
+        '{"question":2,"limit":"2 per 3600 s"}',
+    ]
+
+
+@pytest.mark.parametrize(("messages", "recipients"), [(-1, 0), (0, -1)])
+async def test_mail_cannot_be_given_back(staff: Staff, messages: int, recipients: int) -> None:
+    ticket = staff.enter(1)
+    staff.behave("ready", words.Spend(question=1, ticket=ticket.id, messages=messages, recipients=recipients))
+    await staff.start()
+    staff.behave("ready")
+    (ended,) = await staff.ended()
+    assert ended["cause"] == "signal 9 (Killed)"
 
 
 async def test_backends(staff: Staff) -> None:

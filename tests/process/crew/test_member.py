@@ -17,7 +17,7 @@ from tlsproxy.admission.base import Ticket
 from tlsproxy.core.addresses import Peer
 from tlsproxy.process.crew import member as room
 from tlsproxy.process.crew.member import Member, Stage
-from tlsproxy.process.line import words
+from tlsproxy.process.line import channel, words
 from tlsproxy.process.line.channel import make_pair, receive
 
 WITHIN_S: Final = 10.0
@@ -108,6 +108,21 @@ async def test_connections_go_in_one_message(closing: Any) -> None:
     assert not any(is_open(fd) for fd in {fd for _, fd in given} - set(fds))
     for fd in fds:
         os.close(fd)
+
+
+async def test_one_that_asks_and_does_not_listen(closing: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(channel, "_MOST_WAITING", 10)
+    one = closing(child())
+    for number in range(10_000):
+        one.member.answer(words.Spent(question=number, limit=""))
+    assert len(one.member.channel._waiting) == 10
+    one.member.say(words.Ping())
+    answers = len(one.hear())
+    await soon(lambda: len(one.member.channel._waiting) == 0)
+    assert [type(word) for word, _ in one.hear()] == [words.Spent] * 10 + [words.Ping]
+    assert answers < 10_000 - 10
+    one.member.answer(words.Spent(question=1, limit=""))
+    assert one.hear() == [(words.Spent(question=1, limit=""), [])]
 
 
 async def test_room(closing: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -33,6 +33,7 @@ from tlsproxy.process.worker.workplace import Workplace, work
 
 LISTENERS: Final = ("imaps", "imap", "pop3s", "pop3")
 IMAP: Final = 1
+PEER: Final = peer_from("192.0.2.1", 1)
 SESSION: Final = "0a0b0c0d0e0f"
 
 
@@ -67,6 +68,10 @@ def supply_of(pki: Pki, address: str = "127.0.0.1:1", numbers: Sequence[int] = (
         authorities={},
         backends=dict(zip(("imap", "pop3"), numbers, strict=True)),
     )
+
+
+def ticket_of(number: int, peer: Peer = PEER, listener: int = IMAP) -> Ticket:
+    return Ticket(id=number, peer=peer, listener=LISTENERS[listener], owner=1, is_exempt=False, is_stressed=False)
 
 
 class Office:
@@ -107,7 +112,7 @@ class Office:
         return self.callers[-1], accepted.detach(), peer_from(*address)
 
     def arrival(self, number: int, peer: Peer, listener: int = IMAP) -> bytes:
-        ticket = Ticket(id=number, peer=peer, listener=LISTENERS[listener], owner=1, is_exempt=False, is_stressed=False)
+        ticket = ticket_of(number, peer, listener)
         return words.entry(words.Arrival(ticket=ticket, listener=listener, session=SESSION))
 
     async def enter(self, number: int, listener: int = IMAP) -> Caller:
@@ -236,6 +241,29 @@ async def test_evicted(plane: Plane, begin: Any) -> None:
     assert b"512" in await office.line(caller)
     await office.until_heard(words.Released(tickets=(7,)))
     await office.leave()
+
+
+@on_both_planes
+async def test_mail_is_counted_by_the_supervisor(plane: Plane, begin: Any, rig_pki: Pki) -> None:
+    office = begin(plane, supply_of(rig_pki, limits={"message_rate": "5/1m"}))
+    await office.ready()
+    rates, ticket = office.place._rates, ticket_of(7)
+    asking = asyncio.create_task(rates.spend(ticket, 1, 0))
+    await office.until_heard(words.Spend(question=1, ticket=7, messages=1, recipients=0))
+    office.say(words.Spent(question=1, limit="5 per 60 s"))
+    assert await asking == "5 per 60 s"
+    fd = supply_of(rig_pki).write()
+    office.say(words.Supplied(), fd)
+    await office.asked()
+    assert await rates.spend(ticket, 1, 0) is None, "it is limited no more"
+    fd = supply_of(rig_pki, limits={"recipient_rate": "5/1m"}).write()
+    office.say(words.Supplied(), fd)
+    await office.asked()
+    asking = asyncio.create_task(rates.spend(ticket, 0, 1))
+    await office.until_heard(words.Spend(question=2, ticket=7, messages=0, recipients=1))
+    office.supervisor.close()
+    assert await asking is None, "nobody is left to ask"
+    await office.task
 
 
 @on_both_planes

@@ -10,12 +10,13 @@ from socket import socket
 from typing import Final
 
 from tlsproxy.admission.base import Admission, Ticket
+from tlsproxy.admission.mail_rates import MailRates
 from tlsproxy.core.errors import CrewError
 from tlsproxy.core.events import Event
 from tlsproxy.core.log import Log
 from tlsproxy.process.crew.dispatch import Dispatcher
 from tlsproxy.process.crew.equipment import Equipment
-from tlsproxy.process.crew.hearing import hear
+from tlsproxy.process.crew.hearing import hear, spend
 from tlsproxy.process.crew.hiring import Process, hire
 from tlsproxy.process.crew.identity import Identity
 from tlsproxy.process.crew.member import Member, Stage
@@ -42,6 +43,7 @@ class Crew:
         log: Log,
         command: Sequence[str],
         *,
+        mail_rates: MailRates,
         most_each: int = sys.maxsize,
         on_room: Callable[[], None],
         on_lost: Callable[[Sequence[Ticket]], None],
@@ -52,6 +54,7 @@ class Crew:
             admission: Who holds which ticket.
             log: The log.
             command: How a worker is started.
+            mail_rates: Who has sent how much mail.
             most_each: How many connections a worker's descriptors carry.
             on_room: Called when there may be room again for a connection.
             on_lost: Called with the tickets that a dead worker held, just before they are released.
@@ -59,6 +62,7 @@ class Crew:
         self._admission = admission
         self._log = log
         self._command = command
+        self._mail_rates = mail_rates
         self._on_room = on_room
         self._on_lost = on_lost
         self._loop = asyncio.get_running_loop()
@@ -192,10 +196,13 @@ class Crew:
         return member
 
     def _heard(self, member: Member, word: words.FromWorker) -> None:
-        if isinstance(word, words.Ready):
-            self._is_ready(member)
-        else:
-            hear(word, member.number, self._admission, self._equipment.health)
+        match word:
+            case words.Ready():
+                self._is_ready(member)
+            case words.Spend():
+                member.answer(spend(word, member.number, self._admission, self._mail_rates, self._loop.time()))
+            case _:
+                hear(word, member.number, self._admission, self._equipment.health)
 
     def _is_ready(self, member: Member) -> None:
         if member.stage is not Stage.STARTING:

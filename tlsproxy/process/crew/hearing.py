@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from tlsproxy.admission.base import Admission
+from tlsproxy.admission.mail_rates import MailRates
 from tlsproxy.core.errors import BackendError
 from tlsproxy.core.outcome import Reason
 from tlsproxy.process.line import words
@@ -35,3 +36,23 @@ def hear(word: words.FromWorker, owner: int, admission: Admission, health: Mappi
             health[number].worked(address)
         case _:
             pass  # a sign of life, or of a backend that is no longer served
+
+
+def spend(word: words.Spend, owner: int, admission: Admission, mail_rates: MailRates, now: float) -> words.Spent:
+    """Answer a worker that asks whether a client may send more mail.
+
+    Args:
+        word: What it asks.
+        owner: The worker.
+        admission: Who holds which ticket.
+        mail_rates: Who has sent how much.
+        now: Monotonic seconds.
+
+    Raises:
+        ValueError: It makes no sense.
+    """
+    if word.messages < 0 or word.recipients < 0:
+        raise ValueError(f"no amount: {word}")
+    ticket = admission.held(owner).get(word.ticket)
+    refused = mail_rates.spend(ticket.peer.client, word.messages, word.recipients, now) if ticket is not None else None
+    return words.Spent(question=word.question, limit=refused.limit if refused is not None else "")

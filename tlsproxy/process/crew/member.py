@@ -102,6 +102,11 @@ class Member:
         self.flush()
         self.channel.send(words.encode(word), fds)
 
+    def answer(self, word: words.Spent) -> None:
+        """Answer a question, unless it goes on asking and does not listen."""
+        if self.channel.has_room:
+            self.say(word)
+
     def ping(self) -> None:
         """Ask whether its loop turns, unless an answer is owed already."""
         if self._asked_at is None:

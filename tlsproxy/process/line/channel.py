@@ -17,6 +17,7 @@ MESSAGE_BYTES: Final = 64 * 1024
 DESCRIPTORS: Final = 128  # of the 253 that the kernel takes with one message (SCM_MAX_FD)
 # The kernel doubles it. Small, so that a worker that is stuck is noticed before a thousand clients wait for it.
 _SEND_BUFFER_BYTES: Final = 16 * 1024
+_MOST_WAITING: Final = 4096  # half a megabyte of questions or answers; whatever has to be said has no bound here
 _MESSAGES_AT_ONCE: Final = 16  # whoever talks much must not keep the loop from the others
 # More descriptors are under way than this process may have open, or the kernel is short of memory (unix(7)); nothing
 # tells when there is room again.
@@ -70,6 +71,11 @@ class Channel:
     def is_clear(self) -> bool:
         """Whether the other side has taken, or the kernel keeps for it, all that was sent."""
         return not self._waiting
+
+    @property
+    def has_room(self) -> bool:
+        """Whether a message that can be done without may still be kept here."""
+        return len(self._waiting) < _MOST_WAITING
 
     def fileno(self) -> int:
         """The descriptor, for a successor of this process."""

@@ -201,11 +201,30 @@ class Authenticated:
     tickets: Sequence[int]
 
 
-ToWorker = Serve | Supplied | LogTo | Tell | Evict | Health | Knock | Ping | Retire | Drain | Stop
-FromWorker = Ready | Pong | Failed | Worked | Released | Authenticated
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spend:
+    """From a worker: may the client that has this ticket send so much more mail? Answered by ``Spent``."""
+
+    question: int
+    ticket: int
+    messages: int
+    recipients: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spent:
+    """To a worker: the number for which it may not; empty if it may."""
+
+    question: int
+    limit: str
+
+
+ToWorker = Serve | Supplied | LogTo | Tell | Evict | Health | Knock | Ping | Retire | Drain | Stop | Spent
+FromWorker = Ready | Pong | Failed | Worked | Released | Authenticated | Spend
 
 # In this order for as long as VERSION is the same.
-_RARE: Final = (Supplied, LogTo, Tell, Evict, Health, Knock, Ping, Retire, Drain, Stop, Ready, Pong, Failed, Worked)
+_ORDERS: Final = (Supplied, LogTo, Tell, Evict, Health, Knock, Ping, Retire, Drain, Stop)
+_RARE: Final = (*_ORDERS, Ready, Pong, Failed, Worked, Spend, Spent)
 # JSON knows no difference between 30 and 30.0.
 _KINDS_OF_PARTS: Final[Mapping[object, type | tuple[type, ...]]] = {bool: bool, int: int, float: (int, float), str: str}
 _RARE_KINDS: Final = {kind: _FIRST_RARE + number for number, kind in enumerate(_RARE)}
@@ -243,19 +262,17 @@ def decode(message: bytes) -> ToWorker | FromWorker:
         raise ValueError("no message: empty")
     kind, body = message[0], message[1:]
     try:
-        match kind:
-            case _ if kind == _SERVE:
-                return Serve(entries=body)
-            case _ if kind == _RELEASED:
-                return Released(tickets=_unpacked(body))
-            case _ if kind == _AUTHENTICATED:
-                return Authenticated(tickets=_unpacked(body))
-            case _ if kind >= _FIRST_RARE:
-                return _checked(_RARE[kind - _FIRST_RARE](**orjson.loads(body)))
-            case _:
-                raise ValueError(f"no message: kind {kind}")
+        if kind == _SERVE:
+            return Serve(entries=body)
+        if kind == _RELEASED:
+            return Released(tickets=_unpacked(body))
+        if kind == _AUTHENTICATED:
+            return Authenticated(tickets=_unpacked(body))
+        if kind >= _FIRST_RARE:
+            return _checked(_RARE[kind - _FIRST_RARE](**orjson.loads(body)))
     except (IndexError, TypeError, struct.error) as error:
         raise ValueError(f"no message: kind {kind}") from error
+    raise ValueError(f"no message: kind {kind}")
 
 
 def in_parts(tickets: Sequence[int]) -> Iterable[Sequence[int]]:

@@ -12,15 +12,18 @@ from tlsproxy.net.plane import Plane
 from tlsproxy.server.plan import House, Plan, Service
 from tlsproxy.server.roster import Roster
 from tlsproxy.server.session import Session
+from tlsproxy.server.smtp.budget import NO_BUDGET, MailBudget
 from tlsproxy.server.smtp.session import SmtpSession
 
 
 class Worker:
     """Serves the connections that the door hands over."""
 
-    def __init__(self, plane: Plane, admission: TicketHolders, log: Log, plan: Plan) -> None:
+    def __init__(
+        self, plane: Plane, admission: TicketHolders, log: Log, plan: Plan, budget: MailBudget = NO_BUDGET
+    ) -> None:
         self._idle_clock = IdleClock(asyncio.get_running_loop())
-        self._house = House(plane=plane, idle_clock=self._idle_clock, admission=admission, log=log)
+        self._house = House(plane=plane, idle_clock=self._idle_clock, admission=admission, log=log, budget=budget)
         self.plan = plan
         """What new sessions are served by; swapped whole on reload, old sessions keep theirs."""
         self.roster = Roster()

@@ -21,6 +21,7 @@ from tlsproxy.process.logs import Logs, StartLogs
 from tlsproxy.process.loops import make_loop
 from tlsproxy.process.signals import SIGNALS
 from tlsproxy.process.worker.reports import RemoteHealth, Reports
+from tlsproxy.process.worker.sending_rates import SendingRates
 from tlsproxy.process.worker.worker import Worker
 from tlsproxy.server.plan import Plan, make_plan
 from tlsproxy.server.smtp.tools import Toolbox
@@ -76,10 +77,12 @@ class Workplace:
         """Live until told to leave, and until that is done."""
         self._channel = Channel(self._sock, self._heard, self._left_alone)
         self._reports = Reports(self._channel)
+        self._rates = SendingRates(self._channel, supply.config.limits)
         self._health: dict[int, RemoteHealth] = {}
         self._supply = supply
         self._toolbox = Toolbox(self._plane, self._logs.logger)
-        self._worker = Worker(self._plane, self._reports, self._logs.logger, self._make_plan(supply, {}))
+        plan = self._make_plan(supply, {})
+        self._worker = Worker(self._plane, self._reports, self._logs.logger, plan, self._rates)
         self._channel.send(words.encode(words.Ready()))
         gc.collect()
         gc.freeze()  # what stands now stands to the end: the collector need not look at it again
@@ -152,11 +155,14 @@ class Workplace:
                 self._health[number].is_suspect, self._health[number].is_known_down = is_suspect, is_down
             case words.Knock(backend=number):
                 self._knock(number)
+            case words.Spent() as answer:
+                self._rates.answered(answer)
             case _:
                 pass  # of a backend that is no longer served
 
     def _left_alone(self) -> None:
         """The supervisor is gone: nobody can come in any more, and those who are in leave in good order."""
+        self._rates.left_alone()
         self._orders.put_nowait(words.Drain(window_s=self._supply.config.timeouts.drain))
 
     def _serve(self, serve: words.Serve, fds: list[int]) -> None:
@@ -199,6 +205,7 @@ class Workplace:
             supply = read_supply(fds[0])
             self._worker.plan = self._make_plan(supply, self._worker.plan)
             self._supply = supply
+            self._rates.change(supply.config.limits)
         except Exception as error:  # noqa: BLE001 - a worker ends here: newcomers would be served as at other listeners
             self._tell_broken(error)
             self._orders.put_nowait(words.Stop())

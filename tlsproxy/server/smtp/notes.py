@@ -75,7 +75,9 @@ class Notes:
         """A check's result, by the check's name: iprev, helo_check or spf."""
         self._words[check] = result
 
-    def refused(self, reason: str, answer: Reply, rcpt: RcptTo | None = None, *, by: str = "proxy") -> None:
+    def refused(
+        self, reason: str, answer: Reply, rcpt: RcptTo | None = None, *, by: str = "proxy", limit: str | None = None
+    ) -> None:
         """Somebody said no to a sender, a recipient or a message.
 
         Args:
@@ -83,13 +85,22 @@ class Notes:
             answer: What the client was told.
             rcpt: The recipient, where it is about one.
             by: Who said no: ``proxy`` or ``backend``.
+            limit: The number that was reached, where there is one.
         """
         self._counts["refused"] += 1
         self._told += 1
         if self._told <= _TOLD_REFUSALS:
             level = LogLevel.WARNING if by == "backend" and answer.is_transient else LogLevel.INFO
             recipient = readable(rcpt.path.address) if rcpt is not None else None
-            self._tell(level, Event.MESSAGE_REFUSED, reason=reason, by=by, recipient=recipient, reply=_text(answer))
+            self._tell(
+                level,
+                Event.MESSAGE_REFUSED,
+                reason=reason,
+                by=by,
+                recipient=recipient,
+                limit=limit,
+                reply=_text(answer),
+            )
 
     def mismatched(self) -> None:
         """A user sends under an address of somebody else, which is only to be told."""
