@@ -20,6 +20,7 @@ Dialogue = Generator[bytes, Reply, _T]
 
 _CRLF: Final = b"\r\n"
 _LINE_LIMIT_BYTES: Final = 512  # RFC 5321 §4.5.3.1.4, of XCLIENT lines as well
+_LOGIN_LIMIT_BYTES: Final = _LINE_LIMIT_BYTES - len(b"XCLIENT LOGIN=\r\n")
 _GREETING_CODE: Final = 220
 _CHALLENGE_CODE: Final = 334
 _AUTHENTICATED_CODE: Final = 235
@@ -55,6 +56,7 @@ class Refusal(StrEnum):
     NO_HELLO = "it takes neither EHLO nor HELO"
     NO_XCLIENT = "it does not offer XCLIENT to this host"
     NO_XCLIENT_LOGIN = "it does not offer XCLIENT LOGIN, so that it cannot be told who has logged in"
+    LOGIN_TOO_LONG = "it cannot be told who has logged in: the name is too long for XCLIENT"
     XCLIENT_REFUSED = "it refuses XCLIENT"
     NO_MECHANISM = "it offers neither AUTH PLAIN nor AUTH LOGIN"
 
@@ -93,6 +95,8 @@ def introduce(name: bytes, guest: Guest, *, is_required: bool) -> Dialogue[Capab
         return known
     if guest.user is not None and b"LOGIN" not in known.xclient:
         return Refusal.NO_XCLIENT_LOGIN
+    if guest.user is not None and len(xtext(guest.user)) > _LOGIN_LIMIT_BYTES:
+        return Refusal.LOGIN_TOO_LONG
     if b"ADDR" not in known.xclient:
         return Refusal.NO_XCLIENT if is_required else known
     is_presented = yield from _present(guest, known.xclient)
