@@ -246,3 +246,100 @@ def test_a_name_server_may_be_made_of_an_address() -> None:
 
 def test_who_judges_is_a_choice_of_four() -> None:
     assert [str(each) for each in SubmissionAuth] == ["imap", "pop3", "replay", "file"]
+
+
+EVERY_KEY = """
+[[listener]]
+protocol = "smtp"
+role = "mx"
+bind = ["0.0.0.0:25"]
+tls = "starttls"
+require_tls = false
+[[listener]]
+protocol = "smtp"
+role = "submission"
+bind = ["0.0.0.0:465"]
+tls = "implicit"
+[smtp]
+hostname = "mx.example"
+max_message_size = "25M"
+max_recipients = 100
+max_errors = 20
+command_timeout = "5m"
+data_timeout = "3m"
+bare_newline = "normalize"
+strict_sync = true
+greet_delay = "0s"
+early_talker = "log"
+reject_at = "rcpt"
+[smtp.mx]
+local_domains = ["example.org"]
+profile = "standard"
+dry_run = false
+exempt_networks = []
+exempt_recipients = ["postmaster", "abuse"]
+trusted_forwarders = { networks = [], ptr_suffixes = [] }
+[smtp.mx.identity]
+no_ptr = "tag"
+not_confirmed = "tag"
+helo_mismatch = "tag"
+both = "reject"
+temperror = "tag"
+impersonation = "reject"
+not_fqdn = "tag"
+relaxed = true
+deadline = "5s"
+[smtp.mx.spf]
+fail = "reject"
+softfail = "tag"
+permerror = "tag"
+temperror = "tag"
+helo = "tag"
+explanation = false
+deadline = "20s"
+[smtp.submission]
+auth = "imap"
+mechanisms = ["PLAIN", "LOGIN"]
+sender_login = "off"
+max_auth_failures = 3
+[backend.smtp]
+address = "10.0.0.5:25"
+tls = "off"
+identity = "xclient"
+identity_required = true
+login = "xclient"
+[backend.imap]
+address = "10.0.0.5:143"
+[limits]
+message_rate = "none"
+recipient_rate = "none"
+[dns]
+servers = []
+timeout = "2s"
+cache_entries = 10000
+max_ttl = "1h"
+"""
+
+
+def test_the_defaults_may_be_written_out(load: Load) -> None:
+    """Written with their defaults, the keys of the checks change nothing but what is said of being relaxed."""
+    config = load(TLS + EVERY_KEY)
+    assert config.smtp is not None
+    assert config.smtp.mx is not None
+    assert config.smtp.max_message_size == 25_000_000
+    bare = SmtpConfig.model_validate(
+        {"hostname": "mx.example", "mx": {"local_domains": ["example.org"]}, "submission": {}}
+    )
+    assert bare.mx is not None
+    assert config.smtp.model_copy(update={"mx": None}) == bare.model_copy(update={"mx": None})
+    assert config.smtp.mx.is_relaxed is bare.mx.is_relaxed
+    assert config.dns == DnsConfig()
+
+
+@pytest.mark.parametrize(
+    ("text", "size"), [("100K", 100_000), ("25M", 25_000_000), ("1G", 1_000_000_000), ("25MiB", 26_214_400)]
+)
+def test_a_letter_alone_is_a_unit(load: Load, text: str, size: int) -> None:
+    config = load(TLS + BACKEND + NAME + f'max_message_size = "{text}"\n' + MX)
+    assert config.smtp is not None
+    assert config.smtp.max_message_size == size

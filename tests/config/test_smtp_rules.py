@@ -107,17 +107,6 @@ _IMAP_LISTENER = '[[listener]]\nprotocol = "imap"\n'
                 ),
             ],
         ),
-        # Users and strangers at one door.
-        (
-            SMTP + IMAP + NAME + MX + SUBMISSION,
-            [
-                (
-                    'backend.smtp.login = "none": it serves users and strangers alike, and without logins the old '
-                    'server cannot tell them apart; write login = "replay" or "xclient", or give each role a '
-                    "backend of its own"
-                )
-            ],
-        ),
         # Who judges.
         (
             REPLAY + NAME + SUBMISSION,
@@ -170,6 +159,7 @@ def test_what_is_told(told: Told, text: str, lines: list[str]) -> None:
         SMTP + 'identity = "proxy-v2"\nidentity_required = false\n' + NAME + MX,
         REPLAY + NAME + SUBMISSION + 'auth = "replay"',
         SMTP + IMAP + NAME + SUBMISSION,
+        SMTP + IMAP + NAME + MX + SUBMISSION,
         SMTP + 'identity = "xclient"\nlogin = "xclient"\n' + IMAP + NAME + MX + SUBMISSION,
         REPLAY + '[backend.old]\naddress = "h:1"\n' + NAME + SUBMISSION + 'auth = "pop3"\nauth_backend = "old"',
         SMTP

@@ -118,9 +118,3 @@ def _of_backend(name: str, backend: BackendConfig, roles: Collection[SmtpRole]) 
     if backend.login is not BackendLogin.NONE and SmtpRole.SUBMISSION not in roles:
         hint = 'no listener with role = "submission" uses this backend, and nobody else logs in over SMTP; remove it'
         yield Mistake(key=f"backend.{name}.login", value=f'"{backend.login}"', hint=hint)
-    if backend.login is BackendLogin.NONE and len(roles) == len(SmtpRole):
-        hint = (
-            "it serves users and strangers alike, and without logins the old server cannot tell them apart; write "
-            'login = "replay" or "xclient", or give each role a backend of its own'
-        )
-        yield Mistake(key=f"backend.{name}.login", value=f'"{backend.login}"', hint=hint)
