@@ -19,6 +19,11 @@ from tlsproxy.server.smtp.delivering.carried import Carried
 _TOLD_RECIPIENTS: Final = 20  # of a message; the rest is counted
 _TOLD_REFUSALS: Final = 20  # lines of one session; the rest is counted, so that a guesser of addresses fills no disk
 
+_HINT: Final = (
+    "checks are skipped for private addresses: if mail from the Internet comes by this one, a balancer or NAT hides "
+    "who sends it; if it is a sender of yours, name it in [smtp.mx] exempt_networks"
+)
+
 
 @dataclass(slots=True, kw_only=True)
 class _Envelope:
@@ -105,6 +110,15 @@ class Notes:
     def mismatched(self) -> None:
         """A user sends under an address of somebody else, which is only to be told."""
         self._tell(LogLevel.WARNING, Event.SENDER_MISMATCHED)
+
+    def unchecked(self, reason: str, count: int) -> None:
+        """A client of whom nothing is asked sends mail.
+
+        Args:
+            reason: Why nothing is asked.
+            count: Such sessions since this was told last, this one included.
+        """
+        self._log.warning(Event.SENDER_UNCHECKED, **self._chronicle.who(), reason=reason, count=count, hint=_HINT)
 
     def relayed(self, carried: Carried) -> None:
         """The old server has a message."""

@@ -1,7 +1,7 @@
 """The desk of an MX listener: who delivers is checked, and only mail for our own domains is taken."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from tlsproxy.core.kinds import RejectAt
@@ -11,9 +11,10 @@ from tlsproxy.protocols.smtp.syntax import MailFrom, RcptTo
 from tlsproxy.senders.headers import authentication_results, received, received_spf, x_tlsproxy
 from tlsproxy.senders.identity import IprevResult
 from tlsproxy.senders.judgement import Judgement
-from tlsproxy.senders.local import Recipients
+from tlsproxy.senders.local import Recipients, Skip
 from tlsproxy.server.smtp.desks.client_facts import ClientFacts
 from tlsproxy.server.smtp.desks.examination import Checks, Examination
+from tlsproxy.server.smtp.desks.sparing import Sparing
 from tlsproxy.server.smtp.notes import Notes
 
 _RELAYING: Final = "relaying denied"
@@ -28,6 +29,8 @@ class MxRules:
     reject_at: RejectAt
     adds_received: bool
     """Whether the old server learns of the client by our header alone."""
+    unchecked: Sparing = field(default_factory=Sparing, compare=False)
+    """How often it is told that clients with private addresses send unchecked."""
 
 
 class MxDesk:
@@ -41,6 +44,7 @@ class MxDesk:
         self._mail: MailFrom | None = None
         self._judgement: Judgement | None = None
         self._is_judged = False
+        self._is_private = self._examination.skip is Skip.PRIVATE
 
     def arrived(self) -> None:
         """See Desk."""
@@ -54,6 +58,7 @@ class MxDesk:
         """See Desk."""
         self._mail, self._judgement, self._is_judged = mail, None, False
         self._examination.open(mail)
+        self._warn()
         if self._rules.reject_at is RejectAt.RCPT:
             return None
         return self._answer(await self._judged(), None)
@@ -96,6 +101,14 @@ class MxDesk:
     def _name(self) -> str:
         iprev = self._examination.iprev
         return iprev.names[0] if iprev is not None and iprev.names else ""
+
+    def _warn(self) -> None:
+        """Who has a private address sends unchecked; behind a balancer that would be everybody, so it wants a word."""
+        if self._is_private:
+            self._is_private = False  # once a session
+            count = self._rules.unchecked.count(time.monotonic())
+            if count:
+                self._notes.unchecked(Skip.PRIVATE, count)
 
     async def _judged(self) -> Judgement | None:
         """The judgement of this transaction, made once."""
