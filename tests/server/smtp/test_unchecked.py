@@ -20,8 +20,8 @@ from tlsproxy.senders.local import ExemptRecipients, KnownClients, LocalDomains,
 from tlsproxy.senders.policy import Mode, PolicySettings
 from tlsproxy.server.chronicle import Chronicle
 from tlsproxy.server.smtp.desks.client_facts import ClientFacts
-from tlsproxy.server.smtp.desks.examination import Checks
 from tlsproxy.server.smtp.desks.mx import MxDesk, MxRules
+from tlsproxy.server.smtp.desks.questions import Checks
 from tlsproxy.server.smtp.desks.sparing import Sparing
 from tlsproxy.server.smtp.notes import Notes
 

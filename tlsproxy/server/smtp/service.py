@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from tlsproxy.config.model import Config, ListenerConfig
+from tlsproxy.config.model import Config, ListenerConfig, MxConfig
 from tlsproxy.core.kinds import (
     BackendIdentity,
     BackendLogin,
@@ -23,8 +23,8 @@ from tlsproxy.senders.names import Lookup, LookupFailedError, Record, RecordType
 from tlsproxy.senders.policy import IDENTITY_KEYS, SPF_KEYS, Check, settings_for
 from tlsproxy.server.judges.base import PasswordJudge
 from tlsproxy.server.smtp.delivering.knowledge import Knowledge
-from tlsproxy.server.smtp.desks.examination import Checks
 from tlsproxy.server.smtp.desks.mx import MxRules
+from tlsproxy.server.smtp.desks.questions import Checks
 from tlsproxy.server.smtp.desks.submission import SubmissionRules
 from tlsproxy.server.way.way import Way
 
@@ -153,7 +153,7 @@ def _rules(config: Config, listener: ListenerConfig, tools: SmtpTools) -> MxRule
         recipients = Recipients(
             domains=LocalDomains.read(mx.local_domains), exempt=ExemptRecipients.read(mx.exempt_recipients)
         )
-        checks = _checks(config, tools)
+        checks = make_checks(smtp.hostname, mx, tools.lookup)
         return MxRules(checks=checks, recipients=recipients, reject_at=smtp.reject_at, adds_received=adds_received)
     if smtp is not None and smtp.submission is not None:
         return SubmissionRules(
@@ -162,16 +162,19 @@ def _rules(config: Config, listener: ListenerConfig, tools: SmtpTools) -> MxRule
     raise ValueError("an SMTP listener without its tables")  # the configuration's rules see to it
 
 
-def _checks(config: Config, tools: SmtpTools) -> Checks:
-    smtp = config.smtp
-    if smtp is None or smtp.mx is None:
-        raise ValueError("an MX listener without its tables")  # the configuration's rules see to it
-    mx = smtp.mx
+def make_checks(hostname: str, mx: MxConfig, lookup: Lookup) -> Checks:
+    """Build what is checked of clients.
+
+    Args:
+        hostname: Our own name.
+        mx: What is asked of them.
+        lookup: Asks the DNS.
+    """
     modes: dict[Check, Mode] = {}
     for keys, section in ((IDENTITY_KEYS, mx.identity), (SPF_KEYS, mx.spf)):
         modes |= {check: mode for key, check in keys.items() if (mode := getattr(section, key)) is not None}
     return Checks(
-        lookup=tools.lookup,
+        lookup=lookup,
         settings=settings_for(
             mx.profile,
             modes,
@@ -184,7 +187,7 @@ def _checks(config: Config, tools: SmtpTools) -> Checks:
             forwarders=mx.trusted_forwarders.networks,
             forwarder_names=mx.trusted_forwarders.ptr_suffixes,
         ),
-        hostname=smtp.hostname,
+        hostname=hostname,
         identity_s=mx.identity.deadline,
         spf_s=mx.spf.deadline,
     )

@@ -91,14 +91,8 @@ class Toolbox:
         self._log.warning(Event.JUDGE_FAILED, reason=error.reason, error=error.detail)
 
     def _resolver(self, config: DnsConfig) -> "Resolver":
-        from tlsproxy.net.dns import Resolver  # noqa: PLC0415 - half a second and 20 MB that IMAP and POP3 do not pay
-
         if self._dns is None or self._dns[0] != config:
-            servers = [(server.ip, server.port) for server in config.servers if server.ip is not None]
-            resolver = Resolver(
-                servers, timeout_s=config.timeout, cache_entries=config.cache_entries, max_ttl_s=config.max_ttl
-            )
-            self._dns = config, resolver
+            self._dns = config, make_resolver(config)
             self._counted = (0, 0)
             self.close()
             self._look()
@@ -114,3 +108,15 @@ class Toolbox:
         self._counted = tally.asked, tally.failed
         if asked >= _FEW and failed * 2 > asked:
             self._log.warning(Event.DNS_FAILED, asked=asked, failed=failed, seconds=_LOOK_PERIOD_S)
+
+
+def make_resolver(config: DnsConfig) -> "Resolver":
+    """Take the name servers.
+
+    Raises:
+        ConfigError: There is none.
+    """
+    from tlsproxy.net.dns import Resolver  # noqa: PLC0415 - half a second and 20 MB that IMAP and POP3 do not pay
+
+    servers = [(server.ip, server.port) for server in config.servers if server.ip is not None]
+    return Resolver(servers, timeout_s=config.timeout, cache_entries=config.cache_entries, max_ttl_s=config.max_ttl)

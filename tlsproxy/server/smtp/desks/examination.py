@@ -1,35 +1,18 @@
 """What is found out about a client while it goes on talking: reverse DNS, its name, SPF; ends with the client."""
 
 import asyncio
-import time
 from collections.abc import Coroutine
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from tlsproxy.protocols.smtp.syntax import MailFrom
-from tlsproxy.senders.identity import HelloResult, IpAddress, Iprev, IprevResult, check_hello, confirm_names
+from tlsproxy.senders.identity import HelloResult, IpAddress, Iprev
 from tlsproxy.senders.judgement import Judgement, judge
-from tlsproxy.senders.local import KnownClients, Skip, domain_name
-from tlsproxy.senders.names import Lookup
-from tlsproxy.senders.policy import PolicySettings
-from tlsproxy.senders.spf import SpfResult, SpfVerdict, check_host
+from tlsproxy.senders.local import Skip
+from tlsproxy.senders.spf import SpfResult
 from tlsproxy.senders.wording import Facts
+from tlsproxy.server.smtp.desks.questions import Checks, ask_hello, ask_names, ask_spf
 
 _T = TypeVar("_T")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Checks:
-    """What is checked of every client of a listener."""
-
-    lookup: Lookup
-    settings: PolicySettings
-    clients: KnownClients
-    hostname: str
-    identity_s: float
-    """The deadline of the checks of reverse DNS and HELO."""
-    spf_s: float
-    """The deadline of one SPF check."""
 
 
 class Examination:
@@ -77,7 +60,7 @@ class Examination:
     def arrive(self) -> None:
         """The client is here: its names can be asked for."""
         if self.skip is None and self._needs_names:
-            self._iprev = _begin(self._confirmed())
+            self._iprev = _begin(ask_names(self._checks, self._ip))
 
     def hear(self, hello: bytes) -> None:
         """The client gave its name; the same name again changes nothing."""
@@ -87,7 +70,9 @@ class Examination:
         _cancel(self._hello_check)
         self._hello_check = None
         if self._iprev is not None and self._checks.settings.needs_identity:
-            self._hello_check = _begin(self._hello_checked(self._iprev, hello))
+            is_relaxed = self._checks.settings.is_relaxed
+            question = ask_hello(self._checks, self._ip, hello, self._iprev, self._own, is_relaxed=is_relaxed)
+            self._hello_check = _begin(question)
 
     def open(self, mail: MailFrom) -> None:
         """A transaction begins."""
@@ -97,9 +82,9 @@ class Examination:
             return
         settings = self._checks.settings
         if settings.needs_spf:
-            self._spf = _begin(self._spf_of(self._domain or self._hello, self._sender))
+            self._spf = self._ask_spf(self._domain or self._hello, self._sender)
         if settings.needs_spf_hello and self._domain:
-            self._spf_hello = _begin(self._spf_of(self._hello, b"postmaster@" + self._hello))
+            self._spf_hello = self._ask_spf(self._hello, b"postmaster@" + self._hello)
 
     async def judgement(self) -> Judgement | None:
         """What follows from all of it, once it is known; None if nothing is checked."""
@@ -120,6 +105,9 @@ class Examination:
             _cancel(task)
         self._forget_sender()
 
+    def _ask_spf(self, domain: bytes, sender: bytes) -> asyncio.Task[SpfResult]:
+        return _begin(ask_spf(self._checks, self._ip, self._hello, domain=domain, sender=sender, names=self._iprev))
+
     def _forget_sender(self) -> None:
         for task in (self._spf, self._spf_hello):
             _cancel(task)
@@ -128,53 +116,6 @@ class Examination:
     @property
     def _needs_names(self) -> bool:
         return self._checks.settings.needs_identity or bool(self._checks.clients.forwarder_names)
-
-    async def _confirmed(self) -> Iprev:
-        try:
-            async with asyncio.timeout(self._checks.identity_s):
-                return await confirm_names(self._ip, self._checks.lookup, asyncio.gather)
-        except TimeoutError:
-            return Iprev(IprevResult.TEMPERROR)
-
-    async def _hello_checked(self, iprev: asyncio.Task[Iprev], hello: bytes) -> HelloResult:
-        try:
-            async with asyncio.timeout(self._checks.identity_s):
-                await asyncio.wait({iprev})
-                return await check_hello(
-                    hello,
-                    self._ip,
-                    iprev.result(),
-                    self._checks.lookup,
-                    is_relaxed=self._checks.settings.is_relaxed,
-                    own_names=(self._checks.hostname,),
-                    own_addresses=(self._own,),
-                )
-        except TimeoutError:
-            return HelloResult.TEMPERROR
-
-    async def _spf_of(self, domain: bytes, sender: bytes) -> SpfResult:
-        name = domain_name(domain.decode("utf-8", "replace"))
-        try:
-            async with asyncio.timeout(self._checks.spf_s):
-                if await self._is_forwarder():
-                    return SpfResult(verdict=SpfVerdict.NONE, domain=name)
-                return await check_host(
-                    self._ip,
-                    name,
-                    sender.decode("utf-8", "replace"),
-                    self._hello.decode("ascii", "replace"),
-                    self._checks.lookup,
-                    receiver=self._checks.hostname,
-                    now=time.time(),
-                )
-        except TimeoutError:
-            return SpfResult(verdict=SpfVerdict.TEMPERROR, domain=name, problem="no answer within the deadline")
-
-    async def _is_forwarder(self) -> bool:
-        """Whether the client passes on mail of others; its names are waited for only if that depends on them."""
-        clients = self._checks.clients
-        iprev = await _result(self._iprev) if clients.forwarder_names else None
-        return clients.is_forwarder(self._ip, iprev.names if iprev is not None else ())
 
 
 def _begin(work: Coroutine[Any, Any, _T]) -> asyncio.Task[_T]:

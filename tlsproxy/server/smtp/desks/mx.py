@@ -13,7 +13,8 @@ from tlsproxy.senders.identity import IprevResult
 from tlsproxy.senders.judgement import Judgement
 from tlsproxy.senders.local import Recipients, Skip
 from tlsproxy.server.smtp.desks.client_facts import ClientFacts
-from tlsproxy.server.smtp.desks.examination import Checks, Examination
+from tlsproxy.server.smtp.desks.examination import Examination
+from tlsproxy.server.smtp.desks.questions import Checks
 from tlsproxy.server.smtp.desks.sparing import Sparing
 from tlsproxy.server.smtp.notes import Notes
 
