@@ -128,6 +128,41 @@ def check(
     raise typer.Exit(EXIT_PROBLEMS if any(finding.level == "problem" for finding in findings) else 0)
 
 
+@app.command("check-sender", epilog=_EXIT_CODES)
+def check_sender(
+    ip: Annotated[str, typer.Argument(metavar="IP", help="Address of the server that delivers.")],
+    helo: Annotated[str, typer.Argument(metavar="HELO", help="What it says in HELO or EHLO.")],
+    mail_from: Annotated[str, typer.Argument(metavar="MAILFROM", help='Sender; "" or "<>" for the null sender.')],
+    *,
+    config: ConfigOption = None,
+    dns: Annotated[list[str] | None, typer.Option(metavar="SERVER", help="Ask this name server; repeatable.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of text.")] = False,
+) -> None:
+    """Tell what the checks of an MX listener find of a sender, and what each profile would do. Sends no mail.
+
+    Exit code 0 if the configuration, or without one the standard profile, would accept; 1 if it would not.
+    """
+    from tlsproxy.operate.check_sender import examine_sender, read_sender, told  # noqa: PLC0415 - DNS for this command alone
+
+    path = config or (DEFAULT_CONFIG if DEFAULT_CONFIG.exists() else None)
+    where = "the arguments"
+    try:
+        sender = read_sender(ip, helo, mail_from)
+        if path is not None:
+            where = str(path)
+        loaded = load_config(path, os.environ) if path is not None else None
+        where = "the name servers"
+        report = examine_sender(sender, loaded, dns or ())
+    except ConfigError as error:
+        _tell(where, error)
+        raise typer.Exit(EXIT_USAGE) from None
+    if as_json:
+        typer.echo(orjson.dumps(report, option=orjson.OPT_INDENT_2))
+    else:
+        typer.echo("\n".join(told(report)))
+    raise typer.Exit(0 if report.is_accepted else EXIT_FAILED)
+
+
 @app.command("config", epilog=_EXIT_CODES)
 def config_command(config: ConfigOption = None) -> None:
     """Print the commented reference: every key, its default and the reason for it.

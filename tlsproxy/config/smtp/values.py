@@ -95,10 +95,15 @@ def _read_name_server(value: object) -> TcpAddress:
     """Read where a name server is; the port is that of DNS unless it is written."""
     if isinstance(value, TcpAddress):
         return value
-    return read_text(value, _parse_name_server, '"127.0.0.1"')
+    return read_text(value, parse_name_server, '"127.0.0.1"')
 
 
-def _parse_name_server(text: str) -> TcpAddress:
+def parse_name_server(text: str) -> TcpAddress:
+    """Read ``127.0.0.1``, ``127.0.0.1:5353`` or ``[::1]:5353``.
+
+    Raises:
+        ValueError: It is none of these.
+    """
     try:
         return TcpAddress(str(ipaddress.ip_address(text)), _DNS_PORT)
     except ValueError:
