@@ -21,11 +21,11 @@ from tlsproxy.config.model import BackendConfig, Config
 from tlsproxy.core.errors import CertificateError, ConfigError, NoIpv6Error, UnavailableError
 from tlsproxy.net.tls.certs import Certificate
 from tlsproxy.process import stage as stage_room
-from tlsproxy.process.backend_watch import BackendWatch
 from tlsproxy.process.crew.identity import Identity
 from tlsproxy.process.door import sockets as sockets_room
 from tlsproxy.process.door.sockets import Place
 from tlsproxy.process.stage import Stage, make_caps, make_mail_caps, raise_descriptor_limit, set_stage
+from tlsproxy.process.watches.backend import BackendWatch
 
 NUMBERS = itertools.count(1)
 Setter = Callable[..., Stage]

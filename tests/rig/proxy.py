@@ -17,11 +17,11 @@ from tlsproxy.core.events import Event
 from tlsproxy.core.kinds import LoopKind
 from tlsproxy.core.references import References
 from tlsproxy.net.tcp import socket_of
-from tlsproxy.process.backend_watch import BackendWatch
 from tlsproxy.process.door.door import Door
 from tlsproxy.process.door.farewell import Farewell
 from tlsproxy.process.loops import make_loop
 from tlsproxy.process.stage import Stage, set_stage
+from tlsproxy.process.watches.backend import BackendWatch
 from tlsproxy.process.worker.worker import Worker
 
 T = TypeVar("T")

@@ -7,10 +7,10 @@ from tlsproxy import __version__
 from tlsproxy.config.model import BackendConfig, Config, InheritedSocket
 from tlsproxy.core.errors import ConfigError, Mistake
 from tlsproxy.process import upgrade
-from tlsproxy.process.backend_watch import BackendWatch
 from tlsproxy.process.door.sockets import Place
 from tlsproxy.process.logs import StartLogs
 from tlsproxy.process.stage import set_stage
+from tlsproxy.process.watches.backend import BackendWatch
 
 
 def rehearse(source: Callable[[], Config], start_logs: StartLogs, form: str) -> int:

@@ -17,10 +17,10 @@ from tlsproxy.core.errors import BindError, CertificateError, ConfigError, Mista
 from tlsproxy.net.backend import Backend
 from tlsproxy.net.tcp import keep_alive
 from tlsproxy.net.tls.certs import Certificate, load_certificate
-from tlsproxy.process.backend_watch import BackendWatch
 from tlsproxy.process.crew.identity import Identity, identity_of
 from tlsproxy.process.door.sockets import Place, listen, place_of
 from tlsproxy.process.line.supply import Supply
+from tlsproxy.process.watches.backend import BackendWatch
 from tlsproxy.senders.passwords.book import PasswordBook
 from tlsproxy.server.judges.file import read_book
 from tlsproxy.server.plan import Plan, make_plan

@@ -21,8 +21,6 @@ from tlsproxy.core.events import Event
 from tlsproxy.core.kinds import LoopKind
 from tlsproxy.net.plane import Plane
 from tlsproxy.process import notify, signals, upgrade
-from tlsproxy.process.backend_watch import BackendWatch
-from tlsproxy.process.certwatch import CertificateWatch
 from tlsproxy.process.crew.crew import Crew
 from tlsproxy.process.crew.equipment import Equipment
 from tlsproxy.process.crew.hiring import AdoptedProcess, own_command
@@ -32,6 +30,8 @@ from tlsproxy.process.line import words
 from tlsproxy.process.logs import Logs, StartLogs
 from tlsproxy.process.loops import kind_of, make_loop
 from tlsproxy.process.stage import Stage, affordable_each, raise_descriptor_limit, set_stage, yield_to_workers
+from tlsproxy.process.watches.backend import BackendWatch
+from tlsproxy.process.watches.certificates import CertificateWatch
 
 _TURNS: Final = 3  # of the loop, in which it hears of a signal, calls the handler, and goes on here
 

@@ -22,12 +22,12 @@ from tlsproxy.core.kinds import LoopKind
 from tlsproxy.core.outcome import Reason
 from tlsproxy.core.references import References
 from tlsproxy.net import acceptor as acceptor_room
-from tlsproxy.process.backend_watch import BackendWatch
 from tlsproxy.process.door import door as room
 from tlsproxy.process.door.door import Door
 from tlsproxy.process.door.farewell import Farewell
 from tlsproxy.process.loops import make_loop
 from tlsproxy.process.stage import set_stage
+from tlsproxy.process.watches.backend import BackendWatch
 
 WITHIN_S: Final = 10.0
 LISTENERS: Final = ("imaps", "imap", "pop3s", "pop3")

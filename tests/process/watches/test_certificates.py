@@ -14,8 +14,8 @@ from rig.recorder import Line, Recorder
 from tlsproxy.config.model import CertificateFiles
 from tlsproxy.core.events import Event
 from tlsproxy.net.tls.certs import Certificate, load_certificate
-from tlsproxy.process import certwatch as certwatch_room
-from tlsproxy.process.certwatch import CertificateWatch
+from tlsproxy.process.watches import certificates as certwatch_room
+from tlsproxy.process.watches.certificates import CertificateWatch
 
 
 class Watched:

@@ -11,8 +11,8 @@ from tlsproxy.config.model import BackendConfig
 from tlsproxy.core.errors import BackendError
 from tlsproxy.core.events import Event
 from tlsproxy.core.outcome import Reason
-from tlsproxy.process import backend_watch as room
-from tlsproxy.process.backend_watch import BackendWatch
+from tlsproxy.process.watches import backend as room
+from tlsproxy.process.watches.backend import BackendWatch
 
 ERROR: Final = BackendError(Reason.BACKEND_DOWN, "127.0.0.1:1143: Connection refused")
 FIVE: Final = (b"\1", b"\2", b"\1", b"\2", b"\1")
