@@ -88,7 +88,7 @@ def require(*programs: str | Path) -> None:
     missing = [str(program) for program in programs if not Path(program).exists()]
     if not missing:
         return
-    reason = f"not installed: {', '.join(missing)} (see .ci/packages and tests/integration/fetch-cyrus)"
+    reason = f"not installed: {', '.join(missing)} (see .ci/packages and tests/integration/fetch-servers)"
     if os.environ.get("CI", "") == "true":
         pytest.fail(reason)
     pytest.skip(reason)

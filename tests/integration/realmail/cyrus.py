@@ -1,6 +1,6 @@
 """A private Cyrus as the old server: plaintext IMAP and POP3 on unprivileged ports, accounts in a sasldb.
 
-Debian's package excludes Dovecot's; ``fetch-cyrus`` unpacks it into a folder of its own, from where it runs.
+Debian's package excludes Dovecot's; ``fetch-servers`` unpacks it into a folder of its own, from where it runs.
 """
 
 import os

@@ -45,6 +45,13 @@ def free_port() -> int:
     raise RuntimeError("no free port")
 
 
+def reachable_folder(name: str) -> Path:
+    """A new folder that every user can look into, for a server that serves as several."""
+    path = Path(tempfile.mkdtemp(prefix=f"tlsproxy-{name}-"))
+    path.chmod(0o755)
+    return path
+
+
 class Unprivileged:
     """Whom a server runs as: the user of the tests, or ``nobody`` where that is root, which mail servers refuse."""
 
@@ -81,9 +88,18 @@ class Daemon:
         argv: Sequence[str | Path],
         ports: Sequence[int],
         folder: Path,
-        who: Unprivileged,
+        who: Unprivileged | None,
         env: Mapping[str, str] | None = None,
     ) -> None:
+        """Start nothing yet.
+
+        Args:
+            argv: The program and its arguments.
+            ports: Those of 127.0.0.1 that it will listen on.
+            folder: Where it keeps its data.
+            who: Whom it runs as; None for whoever runs the tests.
+            env: What it finds in its environment beside the usual.
+        """
         self._argv = [str(arg) for arg in argv]
         self._ports = ports
         self._folder = folder
@@ -102,7 +118,7 @@ class Daemon:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                **self._who.popen_options(),
+                **(self._who.popen_options() if self._who is not None else {}),
             )
         deadline = time.monotonic() + _START_DEADLINE_S
         for port in self._ports:

@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tlsproxy.core.addresses import peer_from
-from tlsproxy.protocols.smtp.capabilities import Capabilities
-from tlsproxy.protocols.smtp.introduction import (
+from tlsproxy.protocols.smtp.backend_side.introduction import (
     UNKNOWN_FOR_NOW,
     UNKNOWN_NAME,
     Dialogue,
@@ -22,6 +21,7 @@ from tlsproxy.protocols.smtp.introduction import (
     say_hello,
     xtext,
 )
+from tlsproxy.protocols.smtp.capabilities import Capabilities
 from tlsproxy.protocols.smtp.reply import Reply, reply
 from tlsproxy.protocols.smtp.syntax import Extension
 

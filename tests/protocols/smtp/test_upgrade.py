@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tlsproxy.core.outcome import Reason
 from tlsproxy.protocols.base import Hangup, StartTls, ToBackend, UpgradeAction
-from tlsproxy.protocols.smtp.upgrade import SmtpUpgrade
+from tlsproxy.protocols.smtp.backend_side.upgrade import SmtpUpgrade
 
 HELLO: Final = ToBackend(b"EHLO localhost\r\n")
 START: Final = ToBackend(b"STARTTLS\r\n")

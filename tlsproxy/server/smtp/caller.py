@@ -17,6 +17,9 @@ from tlsproxy.server.ending import REASONS, SessionEndedError
 _HELD_BYTES: Final = 16 * 1024  # commands that wait for their turn; a hundred recipients in one go fit
 
 
+_TAKE_S: Final = 60.0  # a client that does not read its answers is not waited for any longer
+
+
 class Caller:
     """A client that is listened to even while it waits for us."""
 
@@ -67,12 +70,17 @@ class Caller:
         """Send what the conversation has to say, and wait until it is taken.
 
         Raises:
+            SessionEndedError: It takes nothing.
             PeerLostError: The connection broke.
         """
         output = self._conversation.take_output()
         if output and not self.endpoint.push(output):
             self.detach()
-            await self.endpoint.drained()
+            try:
+                async with asyncio.timeout(_TAKE_S):
+                    await self.endpoint.drained()
+            except TimeoutError:
+                raise SessionEndedError(Reason.IDLE_TIMEOUT, is_told=True) from None
             self.attach(self.endpoint)
 
     async def receive(self) -> bytes:

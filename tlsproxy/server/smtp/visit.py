@@ -4,8 +4,9 @@ Every command is answered by the conversation itself, by the desk that judges th
 """
 
 import asyncio
-from collections.abc import Callable
-from typing import Final, assert_never
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import assert_never
 
 from tlsproxy.admission.base import Ticket
 from tlsproxy.core.kinds import EarlyTalker, ListenerTls, SmtpRole
@@ -16,17 +17,14 @@ from tlsproxy.protocols.base import LoggedIn, LoginFailed
 from tlsproxy.protocols.smtp import steps
 from tlsproxy.protocols.smtp.answers import (
     BYE,
-    GO_AHEAD,
     LOGGED_IN,
     LOGIN_NOT_AVAILABLE,
-    MESSAGE_TOO_BIG,
     OK,
     READY_FOR_TLS,
     WRONG_PASSWORD,
 )
 from tlsproxy.protocols.smtp.capabilities import offered
 from tlsproxy.protocols.smtp.conversation import Conversation
-from tlsproxy.protocols.smtp.reply import reply
 from tlsproxy.server.chronicle import Chronicle
 from tlsproxy.server.ending import Deadline, SessionEndedError
 from tlsproxy.server.handshake import shake_hands
@@ -34,7 +32,6 @@ from tlsproxy.server.judges.base import Verdict
 from tlsproxy.server.plan import House
 from tlsproxy.server.smtp.caller import Caller
 from tlsproxy.server.smtp.delivering.delivery import Delivery
-from tlsproxy.server.smtp.delivering.message import Message
 from tlsproxy.server.smtp.desks.client_facts import ClientFacts
 from tlsproxy.server.smtp.desks.desk import Desk
 from tlsproxy.server.smtp.desks.mx import MxDesk, MxRules
@@ -42,8 +39,7 @@ from tlsproxy.server.smtp.desks.submission import SubmissionDesk
 from tlsproxy.server.smtp.notes import Notes
 from tlsproxy.server.smtp.password_check import PasswordCheck
 from tlsproxy.server.smtp.service import SmtpService
-
-_SENDER_OK: Final = reply(250, "2.1.0", "sender ok")
+from tlsproxy.server.smtp.transactions import Transactions
 
 
 class Visit:
@@ -88,6 +84,9 @@ class Visit:
         self._caller = Caller(client, self._conversation, stop)
         self._desk = _make_desk(service, self._facts, self.notes)
         self._delivery = Delivery(house.plane, service, chronicle, self._desk)
+        self._mail = Transactions(
+            service, self._desk, self._delivery, self.notes, conversation=self._conversation, caller=self._caller
+        )
         self._login = PasswordCheck(service, self._delivery, ticket.peer.key)
         self._size_limit = service.max_message_bytes
         self.is_accepted = False
@@ -170,11 +169,12 @@ class Visit:
             case steps.Credentials():
                 await self._log_in(step)
             case steps.Mail():
-                await self._mail(step)
+                await self._mail.begin(step.sender, self._size_limit)
             case steps.Rcpt():
-                await self._rcpt(step)
+                if await self._mail.add(step.recipient):
+                    self._accept()
             case steps.Data():
-                await self._data()
+                await self._mail.carry(self._patience_for_content)
             case _:
                 await self._take_aside(step)
 
@@ -182,7 +182,7 @@ class Visit:
         """What ends something, and what is only to be written down."""
         match step:
             case steps.Reset():
-                await self._give_up_transaction()
+                await self._mail.give_up()
                 self._conversation.answer(OK)
             case steps.Quit():
                 self._conversation.answer(BYE)
@@ -204,7 +204,7 @@ class Visit:
         self._facts.hello, self._facts.is_esmtp = step.name, step.is_esmtp
         self._desk.heard(step.name)
         self.notes.heard(step.name)
-        await self._give_up_transaction()  # RFC 5321 §4.1.4: EHLO is RSET as well
+        await self._mail.give_up()  # RFC 5321 §4.1.4: EHLO is RSET as well
         knowledge = self._service.tools.knowledge[self._service.way.name]
         with self._caller.served():
             known = await knowledge.ask(self._house.plane, self._ticket.peer.key)
@@ -254,67 +254,17 @@ class Visit:
             case _:
                 assert_never(verdict)
 
+    @contextmanager
+    def _patience_for_content(self) -> Iterator[None]:
+        """The client has so long to send more of its message."""
+        self._deadline.move(self._now() + self._service.data_s, Reason.IDLE_TIMEOUT)
+        yield
+        self._deadline.lift()
+
     def _accept(self) -> None:
         if not self.is_accepted:
             self.is_accepted = True
             self._house.admission.authenticated(self._ticket)
-
-    # Mail.
-
-    async def _mail(self, step: steps.Mail) -> None:
-        mail = step.sender
-        if mail.size is not None and mail.size > self._size_limit:
-            self._conversation.answer(MESSAGE_TOO_BIG)
-            return
-        self.notes.began(mail)
-        with self._caller.served():
-            answer = await self._desk.sender(mail)
-            if answer is None:
-                self._delivery.begin(mail)
-                # A stranger's mail reaches the old server with the first recipient that is welcome.
-                answer = await self._delivery.announce() if self._service.role is SmtpRole.SUBMISSION else _SENDER_OK
-                if not answer.is_positive:
-                    self.notes.refused("sender", answer, by="backend")
-        self._conversation.answer(answer)
-
-    async def _rcpt(self, step: steps.Rcpt) -> None:
-        with self._caller.served():
-            answer = await self._desk.recipient(step.recipient)
-            if answer is None:
-                answer = await self._delivery.recipient(step.recipient)
-                if answer.is_positive:
-                    self.notes.accepted(step.recipient)
-                    self._accept()
-                else:
-                    self.notes.refused("recipient", answer, step.recipient, by="backend")
-        self._conversation.answer(answer)
-
-    async def _data(self) -> None:
-        with self._caller.served():
-            answer = await self._delivery.begin_content()
-        if answer.code != GO_AHEAD.code:
-            self.notes.refused("data", answer, by="backend")
-            self._conversation.answer(answer)
-            return
-        self._conversation.answer(GO_AHEAD)
-        await self._caller.flush()
-        message = Message(self._service, self._caller, self._conversation, self._delivery)
-        self._deadline.lift()
-        carried = await message.carry(self._desk.headers(), self._data_deadline)
-        if carried.reply.is_positive:
-            self.notes.relayed(carried)
-        else:
-            self.notes.refused(carried.word, carried.reply, by="proxy" if carried.is_ours else "backend")
-        self.notes.ended()
-        self._conversation.data_done(carried.reply)
-
-    async def _give_up_transaction(self) -> None:
-        await self._delivery.reset()
-        self.notes.ended()
-
-    def _data_deadline(self) -> None:
-        """The client has so long to send more of its message."""
-        self._deadline.move(self._now() + self._service.data_s, Reason.IDLE_TIMEOUT)
 
 
 def _make_desk(service: SmtpService, facts: ClientFacts, notes: Notes) -> Desk:

@@ -1,6 +1,7 @@
 """One message on its way from the client to the old server, re-framed; a half message is never ended."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 from tlsproxy.core.kinds import BareNewline
 from tlsproxy.protocols.smtp.answers import BARE_NEWLINE_IN_MESSAGE, MESSAGE_TOO_BIG
@@ -12,6 +13,9 @@ from tlsproxy.server.smtp.caller import Caller
 from tlsproxy.server.smtp.delivering.carried import Carried
 from tlsproxy.server.smtp.delivering.delivery import Delivery
 from tlsproxy.server.smtp.service import SmtpService
+
+Patience = Callable[[], AbstractContextManager[None]]
+"""Makes a context in which a client may be waited for so long."""
 
 
 class Message:
@@ -25,12 +29,12 @@ class Message:
         self._reframer = Reframer(service.bare_newline)
         self._headers = HeaderFilter(service.hostname.encode("ascii"))
 
-    async def carry(self, headers: bytes, renew_deadline: Callable[[], None]) -> Carried:
+    async def carry(self, headers: bytes, patience: Patience) -> Carried:
         """Until the client has ended the message and somebody has answered for it.
 
         Args:
             headers: Ours, which go before the client's.
-            renew_deadline: Called whenever the client is waited for.
+            patience: Bounds each wait for the client.
 
         Raises:
             SessionEndedError: The client left; nothing is delivered.
@@ -39,8 +43,7 @@ class Message:
         await self._delivery.push(headers)
         self._caller.detach()
         while not self._reframer.is_over:
-            renew_deadline()
-            content = self._reframer.feed(self._conversation.rest() or await self._caller.receive())
+            content = self._reframer.feed(self._conversation.rest() or await self._more(patience))
             if self._refusal() is None:
                 await self._delivery.push(self._headers.feed(content))
             else:  # read on to the true end: what is not content must not be taken for commands
@@ -48,6 +51,10 @@ class Message:
         self._caller.attach(self._caller.endpoint)
         self._conversation.feed(self._reframer.rest)
         return await self._end()
+
+    async def _more(self, patience: Patience) -> bytes:
+        with patience():
+            return await self._caller.receive()
 
     async def _end(self) -> Carried:
         refusal = self._refusal()
