@@ -41,6 +41,10 @@ async def verdict_of(policy: str, ip: str = V4, **zones: str) -> SpfVerdict:
         ("a -all", V6, "pass"),
         ("a:b.example -all", V4, "fail"),
         ("a:b.example/24 -all", V4, "pass"),
+        ("a:b.example/30 -all", V4, "pass"),
+        ("a:b.example/31 -all", V4, "fail"),
+        ("a:six.example//126 -all", V6, "pass"),
+        ("a:six.example//127 -all", V6, "fail"),
         ("a:b.example//64 -all", V4, "fail"),
         ("a:b.example/24//64 -all", V6, "fail"),
         ("a:nobody.example/0 -all", V4, "fail"),
@@ -149,6 +153,7 @@ async def test_what_the_result_tells() -> None:
     )
 
 
+@pytest.mark.parametrize("local", ["b\u00fc", "b\x1b"])
 @pytest.mark.parametrize(
     "texts",
     [
@@ -163,9 +168,9 @@ async def test_what_the_result_tells() -> None:
         ["TXT %{l}"],
     ],
 )
-async def test_a_bad_explanation_is_none(texts: Sequence[str]) -> None:
+async def test_a_bad_explanation_is_none(texts: Sequence[str], local: str) -> None:
     zones = simple_zones({"a.example": ["TXT v=spf1 -all exp=exp.example"], "exp.example": texts})
-    result = await check(zones, sender="b\u00fc\x1b@a.example")
+    result = await check(zones, sender=f"{local}@a.example")
     assert (result.verdict, result.explanation) == (SpfVerdict.FAIL, "")
 
 
@@ -183,6 +188,7 @@ async def test_only_a_fail_is_explained(verdict: str) -> None:
         (["z.example", "b.a.example"], "b.a.example"),
         (["z.example"], "z.example"),
         (["other.example", "silent.example"], "unknown"),
+        (["silent.example", "z.example"], "z.example"),
         ([], "unknown"),
     ],
 )
@@ -233,3 +239,11 @@ async def test_a_local_part_beyond_ascii_is_never_asked_for() -> None:
     zones = simple_zones({"a.example": ["TXT v=spf1 exists:%{l}.b.example -all"]})
     assert (await check(zones, sender="j\u00fcrgen@a.example")).verdict is SpfVerdict.FAIL
     assert len(zones.asked) == 1
+
+
+async def test_a_long_name_is_asked_for_without_its_left_end() -> None:
+    zones = simple_zones({"a.example": ["TXT v=spf1 exists:" + "%{d}." * 30 + "b.example -all"]})
+    await check(zones)
+    name, _ = zones.asked[1]
+    assert name == "a.example." * 24 + "b.example"
+    assert 253 - len("example.") <= len(name) + len("example.") <= 253 + len("a.example.")

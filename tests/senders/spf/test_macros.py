@@ -81,7 +81,7 @@ def test_expansion_of_oddities() -> None:
     assert expanded("%{c}", ip="2001:DB8:0::1") == "2001:db8::1"
     assert expanded("%{r}", receiver="") == "unknown"
     assert expanded("%{l}|%{o}", sender='"a@b"@c.example') == '"a@b"|c.example'
-    assert expanded("%{L}", sender="ü&x@c.example") == "%C3%BC%26x"
+    assert expanded("%{L}", sender="ü&x/~@c.example") == "%C3%BC%26x%2F~"
     assert expanded("%{l2+-}", sender="a-b+c@c.example") == "b.c"
 
 
