@@ -15,8 +15,8 @@ from rig.planes import on_both_planes, until
 from rig.zones import Zones, simple_zones
 
 from tlsproxy.core.errors import ConfigError
-from tlsproxy.net import dns as net_dns
-from tlsproxy.net.dns import Resolver
+from tlsproxy.net.dns import Resolver, Tally
+from tlsproxy.net.dns import resolver as resolver_module
 from tlsproxy.net.plane import Plane
 from tlsproxy.senders.names import LookupFailedError, MailExchange, Record, RecordType
 from tlsproxy.senders.spf import SpfVerdict, check_host
@@ -70,7 +70,7 @@ async def test_records(plane: Plane, server: NameServer) -> None:
     assert await look_up("alias.example", A) == [IPv4Address("192.0.2.1"), IPv4Address("192.0.2.2")]
     assert await look_up("a.example", MX) == []
     assert await look_up("nobody.example", A) == []
-    assert resolver.tally == net_dns.Tally(asked=8, failed=0)
+    assert resolver.tally == Tally(asked=8, failed=0)
 
 
 @pytest.mark.parametrize("name", ["", ".", "a..example", f"{'a' * 64}.example", "ü.example", f"{'a.' * 127}example"])
@@ -98,7 +98,7 @@ async def test_failures(plane: Plane, server: NameServer) -> None:
     for name in names * 2:
         with pytest.raises(LookupFailedError, match=f"A of {name} cannot be looked up"):
             await resolver.look_up(name, A)
-    assert resolver.tally == net_dns.Tally(asked=10, failed=10)  # none of them is remembered
+    assert resolver.tally == Tally(asked=10, failed=10)  # none of them is remembered
     server.rcodes.clear()
     assert await resolver.look_up("servfail.example", A) == ()
 
@@ -195,6 +195,18 @@ async def test_a_large_answer_is_not_remembered(plane: Plane, server: NameServer
 
 
 @on_both_planes
+async def test_the_number_of_records_is_bounded(plane: Plane, server: NameServer) -> None:
+    """Each of them costs the loop, and whoever sends mail chooses how many there are."""
+    for name, count in (("most.example", 255), ("more.example", 256), ("flood.example", 4000)):  # and one of EDNS
+        server.zones.add(name, A, *(IPv4Address(number) for number in range(count)))
+    resolver = resolver_of(server)
+    assert len(await resolver.look_up("most.example", A)) == 255
+    for name in ("more.example", "flood.example"):
+        with pytest.raises(LookupFailedError):
+            await resolver.look_up(name, A)
+
+
+@on_both_planes
 async def test_a_question_is_asked_once_for_all(plane: Plane, server: NameServer) -> None:
     server.zones.delay_s = 0.1
     resolver = resolver_of(server)
@@ -262,7 +274,7 @@ async def test_whoever_comes_in_between_keeps_the_own_question(plane: Plane, ser
 async def test_questions_in_flight_are_bounded(
     plane: Plane, server: NameServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(net_dns, "_MAX_IN_FLIGHT", 3)
+    monkeypatch.setattr(resolver_module, "_MAX_IN_FLIGHT", 3)
     server.zones.delay_s = 0.2
     resolver = resolver_of(server)
     asking = [asyncio.create_task(resolver.look_up(f"{number}.example", A)) for number in range(7)]
@@ -315,7 +327,7 @@ async def test_servers_of_the_system(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     path.write_text("search corp.example\nnameserver 192.0.2.53\nnameserver 2001:db8::53\nnameserver 192.0.2.54\n")
     monkeypatch.setattr(dns.resolver.BaseResolver.__init__, "__defaults__", (str(path), True))
     resolver = Resolver((), timeout_s=2.0, cache_entries=1, max_ttl_s=1)
-    assert resolver._resolver.nameservers == ["192.0.2.53", "2001:db8::53", "192.0.2.54"]
+    assert [each.address for each in resolver._resolver.nameservers] == ["192.0.2.53", "2001:db8::53", "192.0.2.54"]
     assert resolver._resolver.lifetime == 6.0
     path.write_text("search corp.example\n")
     with pytest.raises(ConfigError, match=r"dns\.servers: /etc/resolv\.conf names no server"):

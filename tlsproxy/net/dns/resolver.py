@@ -1,11 +1,7 @@
-"""The DNS for those who judge senders: a stub resolver's answers, cached and shared; must not judge what they mean.
-
-Whoever imports this pays for dnspython, half a second and 20 MB, so only what needs it may: an MX listener.
-"""
+"""Who asks: each question once for all, at few servers, remembered; must not judge the answers."""
 
 import asyncio
-from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 from typing import Final
@@ -15,32 +11,23 @@ import dns.asyncresolver
 import dns.exception
 import dns.message
 import dns.name
-import dns.nameserver
-import dns.rdata
 import dns.rdatatype
 import dns.resolver
-from dns.rdtypes.ANY.MX import MX
-from dns.rdtypes.ANY.PTR import PTR
-from dns.rdtypes.ANY.TXT import TXT
-from dns.rdtypes.IN.A import A
-from dns.rdtypes.IN.AAAA import AAAA
 
 from tlsproxy.core.errors import ConfigError, Mistake
-from tlsproxy.senders.names import LookupFailedError, MailExchange, Record, RecordType
+from tlsproxy.net.dns.answers import records_of, wire_name
+from tlsproxy.net.dns.cache import Cache, Key, Records
+from tlsproxy.net.dns.server import Server
+from tlsproxy.senders.names import LookupFailedError, Record, RecordType
 
 # The default of DNS flag day 2020: the most that passes everywhere without fragments.
 _UDP_BYTES: Final = 1232
 # A question costs a socket; a flood of senders must not use up the descriptors of the proxy.
 _MAX_IN_FLIGHT: Final = 256
-# A larger answer is asked for again: a sender can make them as large as 64 KiB, and there are thousands of entries.
-_CACHED_BYTES: Final = 4096
-# What Python takes for one record beside its data.
-_RECORD_BYTES: Final = 64
 # A server that lost a question is asked once more.
 _LEAST_TRIES: Final = 2
-
-_Key = tuple[str, RecordType]
-_Records = tuple[Record, ...]
+# Named, because dnspython would find out for every question which async library is running.
+_BACKEND: Final = dns.asyncbackend.get_backend("asyncio")
 
 
 @dataclass(slots=True)
@@ -56,7 +43,7 @@ class Tally:
 class _Question:
     """A question that is being asked, for all who want to know."""
 
-    task: asyncio.Task[_Records]
+    task: asyncio.Task[Records]
     askers: int = 0
 
 
@@ -88,11 +75,10 @@ class Resolver:
         self._resolver.timeout = timeout_s
         self._resolver.lifetime = timeout_s * max(_LEAST_TRIES, len(self._resolver.nameservers))
         self._max_ttl_s = max_ttl_s
-        self._cache = _Cache(cache_entries)
-        self._questions: dict[_Key, _Question] = {}
+        self._cache = Cache(cache_entries)
+        self._questions: dict[Key, _Question] = {}
         self._in_flight = asyncio.Semaphore(_MAX_IN_FLIGHT)
-        # Named, because dnspython would find out for every question which async library is running.
-        self._backend = dns.asyncbackend.get_backend("asyncio")
+        self._turn = asyncio.Lock()
         self.tally = Tally()
 
     async def look_up(self, name: str, record_type: RecordType) -> Sequence[Record]:
@@ -114,10 +100,10 @@ class Resolver:
         found = self._cache.get(key, asyncio.get_running_loop().time())
         if found is not None:
             return found
-        wire_name = _wire_name(key[0])
-        return () if wire_name is None else await self._share(key, wire_name)
+        asked = wire_name(key[0])
+        return () if asked is None else await self._share(key, asked)
 
-    async def _share(self, key: _Key, name: dns.name.Name) -> _Records:
+    async def _share(self, key: Key, name: dns.name.Name) -> Records:
         question = self._questions.get(key)
         if question is None:
             question = self._questions[key] = _Question(asyncio.create_task(self._ask(key, name)))
@@ -132,8 +118,11 @@ class Resolver:
                 if self._questions.get(key) is question:
                     del self._questions[key]
 
-    async def _ask(self, key: _Key, name: dns.name.Name) -> _Records:
+    async def _ask(self, key: Key, name: dns.name.Name) -> Records:
         async with self._in_flight:
+            async with self._turn:
+                # One question a round of the loop: it takes 0.3 ms, and hundreds may be wanted at the same moment.
+                await asyncio.sleep(0)
             self.tally.asked += 1
             try:
                 records, ttl_s = await self._answer(name, key[1])
@@ -144,54 +133,23 @@ class Resolver:
         self._cache.put(key, records, now, now + min(ttl_s, self._max_ttl_s))
         return records
 
-    async def _answer(self, name: dns.name.Name, record_type: RecordType) -> tuple[_Records, float]:
+    async def _answer(self, name: dns.name.Name, record_type: RecordType) -> tuple[Records, float]:
         try:
             answer = await self._resolver.resolve(
-                name, str(record_type), raise_on_no_answer=False, search=False, backend=self._backend
+                name, str(record_type), raise_on_no_answer=False, search=False, backend=_BACKEND
             )
         except dns.resolver.NXDOMAIN as error:
             response = error.response(name)  # type: ignore[no-untyped-call] # dnspython has left it untyped
             return (), _negative_ttl_s(response)
         if answer.rrset is None:
             return (), _negative_ttl_s(answer.response)
-        return tuple(_records(answer.rrset)), answer.chaining_result.minimum_ttl
-
-
-class _Cache:
-    """The answers used last, each until its end."""
-
-    def __init__(self, entries: int) -> None:
-        self._entries = entries
-        self._found: OrderedDict[_Key, tuple[float, _Records]] = OrderedDict()
-
-    def get(self, key: _Key, now: float) -> _Records | None:
-        found = self._found.get(key)
-        if found is None:
-            return None
-        until, records = found
-        if now >= until:
-            del self._found[key]
-            return None
-        self._found.move_to_end(key)
-        return records
-
-    def put(self, key: _Key, records: _Records, now: float, until: float) -> None:
-        if until <= now or sum(map(_size, records)) > _CACHED_BYTES:
-            return
-        self._found[key] = (until, records)
-        self._found.move_to_end(key)
-        if len(self._found) > self._entries:
-            self._found.popitem(last=False)
+        return tuple(records_of(answer.rrset)), answer.chaining_result.minimum_ttl
 
 
 def _negative_ttl_s(response: dns.message.QueryMessage) -> float:
     """How long it is remembered that there is nothing; not at all where no SOA says so (RFC 2308 §5)."""
     has_soa = any(rrset.rdtype == dns.rdatatype.SOA for rrset in response.authority)
     return response.resolve_chaining().minimum_ttl if has_soa else 0
-
-
-def _size(record: Record) -> int:
-    return _RECORD_BYTES + (len(record) if isinstance(record, bytes | str) else 0)
 
 
 def _make_resolver(servers: Sequence[tuple[IPv4Address | IPv6Address, int]]) -> dns.asyncresolver.Resolver:
@@ -201,39 +159,8 @@ def _make_resolver(servers: Sequence[tuple[IPv4Address | IPv6Address, int]]) -> 
         hint = "/etc/resolv.conf names no server; name one here"
         raise ConfigError([Mistake(key="dns.servers", value="", hint=hint)]) from error
     if servers:
-        resolver.nameservers = [dns.nameserver.Do53Nameserver(str(ip), port) for ip, port in servers]
+        resolver.nameservers = [Server(str(ip), port) for ip, port in servers]
+    else:
+        resolver.nameservers = [Server(str(address), resolver.port) for address in resolver.nameservers]
     resolver.use_edns(0, 0, _UDP_BYTES)
     return resolver
-
-
-def _wire_name(name: str) -> dns.name.Name | None:
-    """The name label by label, for a text may hold what dnspython's own syntax takes for an escape."""
-    try:
-        return dns.name.Name([*(label.encode("ascii") for label in name.split(".")), b""])
-    except (UnicodeEncodeError, dns.exception.DNSException):  # an empty or long label, or a long name
-        return None
-
-
-def _records(answer: Iterable[dns.rdata.Rdata]) -> Iterator[Record]:
-    for rdata in answer:
-        match rdata:
-            case A():
-                yield IPv4Address(rdata.address)
-            case AAAA():
-                yield IPv6Address(rdata.address)
-            case TXT():
-                yield b"".join(rdata.strings)
-            case MX() if (name := _text(rdata.exchange)) is not None:
-                yield MailExchange(rdata.preference, name)
-            case PTR() if name := _text(rdata.target):
-                yield name
-            case _:  # a name that cannot be written; it is nobody's
-                continue
-
-
-def _text(name: dns.name.Name) -> str | None:
-    """The name without its final dot; None where a label holds what text cannot, such as a dot."""
-    labels = name.labels[:-1]
-    text = b".".join(labels).decode("latin-1")
-    is_writable = text.isascii() and text.isprintable() and not any(b"." in label for label in labels)
-    return text if is_writable else None
