@@ -13,6 +13,7 @@ from rig.pki import Pki
 from tlsproxy.config.model import CertificateFiles, Config
 from tlsproxy.net.tls.certs import load_certificate
 from tlsproxy.process.line.supply import Supply, read_supply
+from tlsproxy.senders.passwords.book import parse_book, password_line
 
 WHOLE: Final[dict[str, Any]] = {
     "listener": [
@@ -81,6 +82,7 @@ def supply_of(pki: Pki, folder: Path, **sections: Any) -> Supply:
         certificates=[load_certificate(pair) for pair in pairs],
         authorities={"old": bytes(range(256))},
         backends={"old": 1, "pop3": 2, "smtp": 3, "out": 4},
+        passwords=parse_book(password_line(b"j\xf6e", b"word")),
     )
 
 
@@ -92,6 +94,9 @@ def test_all_of_it_arrives(rig_pki: Pki, tmp_path: Path, closing: Any) -> None:
     assert found.listeners == given.listeners == ["office", "pop3s", "smtp", "submissions"]
     assert found.authorities == given.authorities
     assert found.backends == given.backends
+    assert found.passwords is not None
+    assert given.passwords is not None
+    assert found.passwords.as_json() == given.passwords.as_json()
     assert [one.names for one in found.certificates] == [one.names for one in given.certificates]
     for one, other in zip(found.certificates, given.certificates, strict=True):
         assert (one.chain_pem, one.key_pem, one.chain_file) == (other.chain_pem, other.key_pem, other.chain_file)
@@ -116,8 +121,9 @@ def test_durations_lose_nothing(key: str, milliseconds: int) -> None:
     pair = {"chain": "/a", "key": "/b"}
     raw = {"tls": {"certificates": [pair]}, "backend": {"imap": {"address": "127.0.0.1:1"}}}
     config = Config.model_validate({**raw, "timeouts": {key: f"{milliseconds}ms"}})
-    empty = Supply(config=config, certificates=[], authorities={}, backends={})
-    assert read_supply(empty.write()).config == config
+    empty = Supply(config=config, certificates=[], authorities={}, backends={}, passwords=None)
+    found = read_supply(empty.write())
+    assert (found.config, found.passwords) == (config, None)
 
 
 def test_what_is_no_supply(closing: Any) -> None:

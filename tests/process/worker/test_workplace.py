@@ -67,6 +67,7 @@ def supply_of(pki: Pki, address: str = "127.0.0.1:1", numbers: Sequence[int] = (
         certificates=certificates,
         authorities={},
         backends=dict(zip(("imap", "pop3"), numbers, strict=True)),
+        passwords=None,
     )
 
 
