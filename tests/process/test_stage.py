@@ -6,7 +6,6 @@ import resource
 import socket
 from collections.abc import Callable, Container
 from datetime import UTC, datetime, timedelta
-from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,6 @@ from rig.pki import Pki
 from rig.proxy import make_config
 from rig.recorder import Recorder
 
-from tlsproxy.admission.mail_rates import Allowance, MailCaps
 from tlsproxy.config.model import BackendConfig, Config
 from tlsproxy.core.errors import CertificateError, ConfigError, NoIpv6Error, UnavailableError
 from tlsproxy.net.tls.certs import Certificate
@@ -24,7 +22,7 @@ from tlsproxy.process import stage as stage_room
 from tlsproxy.process.crew.identity import Identity
 from tlsproxy.process.door import sockets as sockets_room
 from tlsproxy.process.door.sockets import Place
-from tlsproxy.process.stage import Stage, make_caps, make_mail_caps, raise_descriptor_limit, set_stage
+from tlsproxy.process.stage import Stage, make_caps, raise_descriptor_limit, set_stage
 from tlsproxy.process.watches.backend import BackendWatch
 
 NUMBERS = itertools.count(1)
@@ -252,13 +250,3 @@ def test_inherited_sockets_are_taken_where_they_are_wanted(build: Setter, rig_pk
     assert unwanted not in stage.fresh_sockets.values()
     assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 120
     assert unwanted.fileno() >= 0, "whoever gave it closes it"
-
-
-def test_limits_on_mail(rig_pki: Pki) -> None:
-    assert make_mail_caps(config_of(rig_pki).limits) == MailCaps(), "off by default"
-    limits = config_of(rig_pki, limits={"message_rate": "60/1m", "recipient_rate": "9/1h", "allow": ["192.0.2.0/24"]})
-    assert make_mail_caps(limits.limits) == MailCaps(
-        messages=Allowance(count=60, period_s=60.0),
-        recipients=Allowance(count=9, period_s=3600.0),
-        allow=(ip_network("192.0.2.0/24"),),
-    )

@@ -11,8 +11,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from tlsproxy.admission.base import Caps
-from tlsproxy.admission.mail_rates import Allowance, MailCaps
-from tlsproxy.config.model import BackendConfig, Config, Limits, ListenerConfig, Rate
+from tlsproxy.config.model import BackendConfig, Config, Limits, ListenerConfig
 from tlsproxy.core.errors import BindError, CertificateError, ConfigError, Mistake, NoIpv6Error, UnavailableError
 from tlsproxy.net.backend import Backend
 from tlsproxy.net.tcp import keep_alive
@@ -45,7 +44,6 @@ class Stage:
     watches: Mapping[str, BackendWatch]
     plan: Plan
     caps: Caps
-    mail_caps: MailCaps
     listeners: Mapping[Place, ListenerConfig]
     fresh_sockets: Mapping[Place, socket.socket]
     skipped: Mapping[Place, NoIpv6Error]
@@ -112,7 +110,6 @@ def set_stage(
         watches=watches,
         plan=plan,
         caps=make_caps(config.limits, worker_count(config)),
-        mail_caps=make_mail_caps(config.limits),
         listeners={place_of(each.name, address): each for each in config.listener for address in each.bind},
         fresh_sockets=binding.sockets,
         skipped=binding.skipped,
@@ -139,16 +136,6 @@ def make_caps(limits: Limits, workers: int) -> Caps:
         unauthenticated_per_address=limits.unauthenticated_per_address,
         allow=limits.allow,
     )
-
-
-def make_mail_caps(limits: Limits) -> MailCaps:
-    """The limits on mail as those who count it want them."""
-    messages, recipients = _allowance(limits.message_rate), _allowance(limits.recipient_rate)
-    return MailCaps(messages=messages, recipients=recipients, allow=limits.allow)
-
-
-def _allowance(rate: Rate | None) -> Allowance | None:
-    return Allowance(count=rate.count, period_s=rate.period_s) if rate is not None else None
 
 
 def affordable_each() -> int:

@@ -13,7 +13,6 @@ from contextlib import ExitStack
 from typing import Final
 
 from tlsproxy import __version__
-from tlsproxy.admission.mail_rates import MailRates
 from tlsproxy.admission.table import AdmissionTable
 from tlsproxy.config.model import BackendConfig, Config
 from tlsproxy.core.errors import ConfigError
@@ -93,13 +92,11 @@ class Supervisor:
         )
         self._references = handover.references if handover else new_references()
         self._admission = AdmissionTable(stage.caps)
-        self._mail_rates = MailRates(stage.mail_caps)
         self._farewell = Farewell(self._plane, self._log, self._admission, self._references, stage.plan)
         self._crew = Crew(
             self._admission,
             self._log,
             own_command(),
-            mail_rates=self._mail_rates,
             most_each=affordable_each(),
             on_room=lambda: self._door.look_for_room(),  # noqa: PLW0108 - the door comes after the crew
             on_lost=self._farewell.tell_lost,
@@ -191,7 +188,6 @@ class Supervisor:
         self._farewell.plan = new.plan
         self._crew.change()
         self._admission.change(new.caps)
-        self._mail_rates.change(new.mail_caps)
         self._open_door(new)
         for name, watch in old.watches.items():
             if new.watches.get(name) is not watch:

@@ -7,7 +7,7 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, ip_network
 from typing import Any, Final
 
 import pytest
@@ -18,7 +18,7 @@ from rig.proxy import make_config
 from rig.recorder import Recorder
 
 from tlsproxy.admission.base import Admitted, Caps, Ticket
-from tlsproxy.admission.mail_rates import Allowance, MailCaps, MailRates
+from tlsproxy.admission.mail_rates import Allowance, MailCaps
 from tlsproxy.admission.table import AdmissionTable
 from tlsproxy.core.addresses import Peer
 from tlsproxy.core.errors import BackendError, CrewError
@@ -106,20 +106,12 @@ class Staff:
         self.log = Recorder()
         self.log_fd = log_fd
         self.table = AdmissionTable(OPEN)
-        self.mail_rates = MailRates(MailCaps(messages=Allowance(count=2, period_s=3600.0)))
         self.health = KnownHealth()
         self.lost: list[Ticket] = []
         self.rooms = 0
         words_of_life = [digits(words.Ready()), digits(words.Pong()), words.encode(words.Ping()).hex()]
         self.command = [sys.executable, "-I", "-S", "-c", SCRIPT, "ready", *words_of_life, ""]
-        self.crew = Crew(
-            self.table,
-            self.log,
-            self.command,
-            mail_rates=self.mail_rates,
-            on_room=self._room,
-            on_lost=self._lost,
-        )
+        self.crew = Crew(self.table, self.log, self.command, on_room=self._room, on_lost=self._lost)
 
     def behave(self, how: str, *said: words.FromWorker) -> None:
         """How those behave who are started from now on."""
@@ -129,9 +121,11 @@ class Staff:
         await self.crew.start(self.equipment(), count, None)
 
     def equipment(self, log_level: str = "info") -> Equipment:
-        config = make_config(self.pki, "127.0.0.1:1", log={"level": log_level})
+        limits = {"message_rate": "2/1h", "allow": ["203.0.113.0/24"]}
+        config = make_config(self.pki, "127.0.0.1:1", log={"level": log_level}, limits=limits)
         certificates = [load_certificate(files) for files in config.tls.certificates]
-        supply = Supply(config=config, certificates=certificates, authorities={}, backends={"imap": 1, "pop3": 2})
+        backends = {"imap": 1, "pop3": 2}
+        supply = Supply(config=config, certificates=certificates, authorities={}, backends=backends, passwords=None)
         return Equipment(supply=supply, health={1: self.health}, log_fd=lambda: self.log_fd)
 
     def enter(self, owner: int) -> Ticket:
@@ -346,6 +340,12 @@ async def test_tickets(staff: Staff) -> None:
     assert list(staff.table.held(1).values()) == [also_mine]
     assert staff.table.is_authenticated(also_mine)
     assert not staff.table.is_authenticated(not_mine)
+
+
+async def test_limits_on_mail(staff: Staff) -> None:
+    assert staff.equipment().mail_caps == MailCaps(
+        messages=Allowance(count=2, period_s=3600.0), recipients=None, allow=(ip_network("203.0.113.0/24"),)
+    )
 
 
 async def test_mail_is_counted_over_all_workers(staff: Staff) -> None:

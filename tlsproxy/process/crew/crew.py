@@ -10,7 +10,7 @@ from socket import socket
 from typing import Final
 
 from tlsproxy.admission.base import Admission, Ticket
-from tlsproxy.admission.mail_rates import MailRates
+from tlsproxy.admission.mail_rates import MailCaps, MailRates
 from tlsproxy.core.errors import CrewError
 from tlsproxy.core.events import Event
 from tlsproxy.core.log import Log
@@ -43,7 +43,6 @@ class Crew:
         log: Log,
         command: Sequence[str],
         *,
-        mail_rates: MailRates,
         most_each: int = sys.maxsize,
         on_room: Callable[[], None],
         on_lost: Callable[[Sequence[Ticket]], None],
@@ -54,7 +53,6 @@ class Crew:
             admission: Who holds which ticket.
             log: The log.
             command: How a worker is started.
-            mail_rates: Who has sent how much mail.
             most_each: How many connections a worker's descriptors carry.
             on_room: Called when there may be room again for a connection.
             on_lost: Called with the tickets that a dead worker held, just before they are released.
@@ -62,7 +60,6 @@ class Crew:
         self._admission = admission
         self._log = log
         self._command = command
-        self._mail_rates = mail_rates
         self._on_room = on_room
         self._on_lost = on_lost
         self._loop = asyncio.get_running_loop()
@@ -75,6 +72,7 @@ class Crew:
         self._gone = asyncio.Event()
         self._is_closing = False
         self._is_successor = False
+        self._mail_rates = MailRates(MailCaps())
         self._count = 0
         self._identity: Identity | None = None
         self._prepared: tuple[Equipment, int] | None = None
@@ -274,6 +272,7 @@ class Crew:
             os.close(self._supply_fd)
         self._equipment, self._supply_fd = self._prepared
         self._prepared = None
+        self._mail_rates.change(self._equipment.mail_caps)
 
     def _serving(self) -> Sequence[Member]:
         return [member for member in self._members.values() if member.stage is Stage.SERVING]
