@@ -1,4 +1,4 @@
-"""Envelopes and messages of one session, one after the other: judged by the desk, then by the old server.
+"""Envelopes and messages of one session, one after the other: judged by the desk, counted, judged by the old server.
 
 Answers the conversation's questions about mail; must not know who the client is.
 """
@@ -16,6 +16,7 @@ from tlsproxy.server.smtp.delivering.message import Message, Patience
 from tlsproxy.server.smtp.desks.desk import Desk
 from tlsproxy.server.smtp.notes import Notes
 from tlsproxy.server.smtp.service import SmtpService
+from tlsproxy.server.smtp.spending import Spending
 
 _SENDER_OK: Final = reply(250, "2.1.0", "sender ok")
 
@@ -27,6 +28,7 @@ class Transactions:
         self,
         service: SmtpService,
         desk: Desk,
+        spending: Spending,
         delivery: Delivery,
         notes: Notes,
         *,
@@ -35,6 +37,7 @@ class Transactions:
     ) -> None:
         self._service = service
         self._desk = desk
+        self._spending = spending
         self._delivery = delivery
         self._notes = notes
         self._conversation = conversation
@@ -52,7 +55,7 @@ class Transactions:
             return
         self._notes.began(mail)
         with self._caller.served():
-            answer = await self._desk.sender(mail)
+            answer = await self._desk.sender(mail) or await self._spending.message()
             if answer is None:
                 self._delivery.begin(mail)
                 # A stranger's mail reaches the old server with the first recipient that is welcome.
@@ -64,7 +67,7 @@ class Transactions:
     async def add(self, rcpt: RcptTo) -> bool:
         """RCPT; whether the recipient was taken."""
         with self._caller.served():
-            answer = await self._desk.recipient(rcpt)
+            answer = await self._desk.recipient(rcpt) or await self._spending.recipient(rcpt)
             if answer is None:
                 answer = await self._delivery.recipient(rcpt)
                 if answer.is_positive:

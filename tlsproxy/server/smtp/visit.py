@@ -1,6 +1,7 @@
 """An SMTP session's story: greeting, TLS, one command after the other, and messages; read ``run`` top down.
 
-Every command is answered by the conversation itself, by the desk that judges the client, or by the old server.
+Every command is answered by the conversation itself, by the desk that judges the client, by those who count its mail,
+or by the old server.
 """
 
 import asyncio
@@ -39,6 +40,7 @@ from tlsproxy.server.smtp.desks.submission import SubmissionDesk
 from tlsproxy.server.smtp.notes import Notes
 from tlsproxy.server.smtp.password_check import PasswordCheck
 from tlsproxy.server.smtp.service import SmtpService
+from tlsproxy.server.smtp.spending import Spending
 from tlsproxy.server.smtp.transactions import Transactions
 
 
@@ -85,7 +87,13 @@ class Visit:
         self._desk = _make_desk(service, self._facts, self.notes)
         self._delivery = Delivery(house.plane, service, chronicle, self._desk)
         self._mail = Transactions(
-            service, self._desk, self._delivery, self.notes, conversation=self._conversation, caller=self._caller
+            service,
+            self._desk,
+            Spending(house.budget, ticket, self.notes, ref=chronicle.ref),
+            self._delivery,
+            self.notes,
+            conversation=self._conversation,
+            caller=self._caller,
         )
         self._login = PasswordCheck(service, self._delivery, ticket.peer.key)
         self._size_limit = service.max_message_bytes
