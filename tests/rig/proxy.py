@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -12,7 +12,7 @@ from rig.recorder import WITHIN_S, Recorder
 from tlsproxy.admission.base import Refused, Ticket
 from tlsproxy.admission.table import AdmissionTable
 from tlsproxy.config.model import BackendConfig, Config
-from tlsproxy.core.addresses import Peer
+from tlsproxy.core.addresses import Peer, client_from
 from tlsproxy.core.events import Event
 from tlsproxy.core.kinds import LoopKind
 from tlsproxy.core.references import References
@@ -23,6 +23,9 @@ from tlsproxy.process.loops import make_loop
 from tlsproxy.process.stage import Stage, set_stage
 from tlsproxy.process.watches.backend import BackendWatch
 from tlsproxy.process.worker.worker import Worker
+from tlsproxy.server.plan import Plan, make_plan
+from tlsproxy.server.smtp.service import SmtpTools
+from tlsproxy.server.way.way import Way
 
 T = TypeVar("T")
 
@@ -82,7 +85,24 @@ class WorkersHere:
 class RunningProxy:
     """Use as a context manager; ``port`` gives the listeners' ports."""
 
-    def __init__(self, config: Config, kind: LoopKind) -> None:
+    def __init__(
+        self,
+        config: Config,
+        kind: LoopKind,
+        *,
+        make_tools: Callable[[Mapping[str, Way]], SmtpTools] | None = None,
+        disguises: Mapping[str, str] | None = None,
+    ) -> None:
+        """Take what it is to be.
+
+        Args:
+            config: Its configuration.
+            kind: Its loop.
+            make_tools: Makes what its SMTP sessions work with.
+            disguises: Addresses of clients, and those that they are taken to come from.
+        """
+        self._make_tools = make_tools
+        self._disguises = disguises or {}
         self.log = Recorder()
         self._knocks: list[asyncio.Task[None]] = []
         self._config = config
@@ -140,11 +160,18 @@ class RunningProxy:
     def _start(self) -> None:
         self.stage = set_stage(self._config, old=None, open_places=(), make_watch=self._make_watch, inherited={})
         self.admission = AdmissionTable(self.stage.caps)
-        self.worker = Worker(self._plane, self.admission, self.log, self.stage.plan)
+        self.worker = Worker(self._plane, self.admission, self.log, self._plan())
         references = References(start=1, factor=0x5DEECE66D)
         farewell = Farewell(self._plane, self.log, self.admission, references, self.stage.plan)
         self.door = Door(WorkersHere(self.worker), self.admission, references, farewell, self.log)
+        self.door._client_of = lambda host: client_from(self._disguises.get(host, host))
         self.door.change(self.stage.listeners, self.stage.fresh_sockets, self._config.timeouts.keepalive)
+
+    def _plan(self) -> Plan:
+        if self._make_tools is None:
+            return self.stage.plan
+        ways = {service.way.name: service.way for service in self.stage.plan.values()}
+        return make_plan(self._config, self.stage.certificates, ways, self._make_tools(ways), {})
 
     def _make_watch(self, name: str, config: BackendConfig) -> BackendWatch:
         return BackendWatch(name, config, 1, self.log, tell=lambda _watch: None, knock=lambda _watch: self._knock(name))
