@@ -17,7 +17,7 @@ from rig.zones import Zones
 from tlsproxy.config.model import Config
 from tlsproxy.server.smtp.delivering.knowledge import Knowledge
 from tlsproxy.server.smtp.service import SmtpTools
-from tlsproxy.server.submission.judge import Verdict
+from tlsproxy.server.judges.base import Verdict
 from tlsproxy.server.way.way import Way
 
 HOST: Final = "mx.test.example"
