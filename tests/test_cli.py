@@ -17,7 +17,7 @@ from tlsproxy.config.describe import reference
 from tlsproxy.config.model import Config
 from tlsproxy.core.errors import BindError
 from tlsproxy.operate import check
-from tlsproxy.operate.check import Finding, Level
+from tlsproxy.operate.findings import Finding, Level
 from tlsproxy.senders.passwords.book import parse_book
 
 FILE = """

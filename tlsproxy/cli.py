@@ -18,7 +18,7 @@ from tlsproxy.core.errors import ConfigError, Mistake, TlsProxyError, Unavailabl
 from tlsproxy.senders.passwords.book import password_line
 
 if TYPE_CHECKING:
-    from tlsproxy.operate.check import Finding
+    from tlsproxy.operate.findings import Finding
 
 DEFAULT_CONFIG: Final = Path("/etc/tlsproxy/tlsproxy.toml")
 

@@ -11,7 +11,8 @@ import pytest
 import trustme
 from rig.checking import NOW, about, config_of, says, server
 
-from tlsproxy.operate.check import Level, examine
+from tlsproxy.operate.check import examine
+from tlsproxy.operate.findings import Level
 
 pytestmark = pytest.mark.usefixtures("impatient")
 

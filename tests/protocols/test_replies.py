@@ -35,7 +35,7 @@ def test_no_refusal_looks_like_a_wrong_password(reason: Reason) -> None:
 
 @pytest.mark.parametrize("reason", Reason)
 def test_only_a_client_that_breaks_the_rules_is_not_told_to_come_again(reason: Reason) -> None:
-    is_out_of_step = reason in {Reason.STARTTLS_INJECTION, Reason.NOT_SYNCHRONIZED}
+    is_out_of_step = reason in {Reason.STARTTLS_INJECTION, Reason.NOT_SYNCHRONIZED, Reason.SPOKE_EARLY}
     code, _, status = refusal(reason).smtp_code.partition(" ")
     assert code == ("554" if is_out_of_step else "421")
     assert status.startswith("5." if is_out_of_step else "4.")

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from tlsproxy.config.model import Config
-from tlsproxy.operate.check import Finding
+from tlsproxy.operate.findings import Finding
 
 NOW = datetime.now(UTC)
 Talk = Callable[[socket.socket], None]

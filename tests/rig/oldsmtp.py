@@ -29,12 +29,9 @@ class OldSmtp:
         self.heard_first: list[bytes] = []
         self.connections = 0
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=64)
+        self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
         self._threads: list[threading.Thread] = []
         self._thread = threading.Thread(target=self._accept)
-
-    @property
-    def address(self) -> str:
-        return f"127.0.0.1:{self._listener.getsockname()[1]}"
 
     def __enter__(self) -> Self:
         self._thread.start()

@@ -8,16 +8,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
-from rig.scriptedsmtp import OldSmtp
 from rig.peers import WITHIN_S, Peer
 from rig.pki import Pki
 from rig.proxy import RunningProxy
 from rig.recorder import Line, Recorder
+from rig.scriptedsmtp import OldSmtp
 from rig.zones import Zones
 from tlsproxy.config.model import Config
+from tlsproxy.server.judges.base import Verdict
 from tlsproxy.server.smtp.delivering.knowledge import Knowledge
 from tlsproxy.server.smtp.service import SmtpTools
-from tlsproxy.server.judges.base import Verdict
 from tlsproxy.server.way.way import Way
 
 HOST: Final = "mx.test.example"

@@ -12,18 +12,18 @@ import socket
 import sysconfig
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 from time import monotonic
 from typing import Final
 
 from tlsproxy.config.model import BackendConfig, CertificateFiles, Config, InheritedSocket, TcpAddress, UnixAddress
 from tlsproxy.core.errors import BindError, CertificateError, ConfigError, NoIpv6Error
-from tlsproxy.core.kinds import BackendTls, ProtocolName
+from tlsproxy.core.kinds import BackendLogin, BackendTls, ProtocolName
 from tlsproxy.core.summary import readable
 from tlsproxy.net.tls.certs import load_certificate
 from tlsproxy.net.tls.contexts import backend_context
+from tlsproxy.operate.check_smtp import hostname_findings, smtp_backend
+from tlsproxy.operate.findings import Finding, ok, problem, warning
 from tlsproxy.process.crew.identity import identity_of
 from tlsproxy.process.door.sockets import listen
 from tlsproxy.process.stage import DESCRIPTORS_PER_SESSION, RESERVED_DESCRIPTORS, affordable_sessions, worker_count
@@ -39,24 +39,6 @@ _DEBIAN_BUILD: Final = "--with-wheel-pkg-dir=/usr/share/python-wheels"
 # RFC 9051 §5.4 and RFC 1939 §3.
 _IDLE_IMAP_LEAST_S: Final = 30 * 60.0
 _IDLE_POP3_LEAST_S: Final = 10 * 60.0
-
-
-class Level(StrEnum):
-    """How good a finding is; a problem keeps tlsproxy from serving, a warning wants a look."""
-
-    OK = "ok"
-    WARNING = "warning"
-    PROBLEM = "problem"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """One thing that was examined."""
-
-    level: Level
-    subject: str
-    """A key path, or what was looked at."""
-    text: str
 
 
 def examine(config: Config, now: datetime) -> list[Finding]:
@@ -76,22 +58,14 @@ def examine(config: Config, now: datetime) -> list[Finding]:
         findings += [_bind(f"listener {listener.name}", bind, config.timeouts.keepalive) for bind in listener.bind]
     for name, backend in config.backend.items():
         findings += _backend(f"backend.{name}", backend, config)
-    return [*findings, *_numbers(config), *_descriptors(config), *_identity(config), *_interpreter()]
-
-
-def _ok(subject: str, text: str) -> Finding:
-    """Something that is as it should be."""
-    return Finding(level=Level.OK, subject=subject, text=text)
-
-
-def _warning(subject: str, text: str) -> Finding:
-    """Something that works and yet wants a look."""
-    return Finding(level=Level.WARNING, subject=subject, text=text)
-
-
-def _problem(subject: str, text: str) -> Finding:
-    """Something that does not work."""
-    return Finding(level=Level.PROBLEM, subject=subject, text=text)
+    return [
+        *findings,
+        *hostname_findings(config),
+        *_numbers(config),
+        *_descriptors(config),
+        *_identity(config),
+        *_interpreter(),
+    ]
 
 
 def _certificate(subject: str, files: CertificateFiles, now: datetime) -> Iterator[Finding]:
@@ -99,46 +73,50 @@ def _certificate(subject: str, files: CertificateFiles, now: datetime) -> Iterat
     try:
         certificate = load_certificate(files)
     except CertificateError as error:
-        yield _problem(subject, str(error))
+        yield problem(subject, str(error))
         return
     names = ", ".join(certificate.names) or "no names"
     days = certificate.days_left(now)
     if now >= certificate.not_after:
-        yield _problem(subject, f"{names}: expired on {certificate.not_after:%Y-%m-%d}; renew it")
+        yield problem(subject, f"{names}: expired on {certificate.not_after:%Y-%m-%d}; renew it")
     elif now < certificate.not_before:
-        yield _problem(subject, f"{names}: not valid before {certificate.not_before:%Y-%m-%d}; is the clock right?")
+        yield problem(subject, f"{names}: not valid before {certificate.not_before:%Y-%m-%d}; is the clock right?")
     elif days < _DAYS_LEFT_WARNING:
-        yield _warning(subject, f"{names}: {days} days left; does its renewal work?")
+        yield warning(subject, f"{names}: {days} days left; does its renewal work?")
     else:
-        yield _ok(subject, f"{names}: {days} days left")
+        yield ok(subject, f"{names}: {days} days left")
     for text in certificate.warnings:
-        yield _warning(subject, text)
+        yield warning(subject, text)
 
 
 def _bind(subject: str, bind: TcpAddress | InheritedSocket, keepalive_s: float) -> Finding:
     """One address to listen on."""
     if isinstance(bind, InheritedSocket):
-        return _ok(subject, f"{bind} is passed by systemd at start and cannot be tried here")
+        return ok(subject, f"{bind} is passed by systemd at start and cannot be tried here")
     try:
         listen(bind, keepalive_s).close()
     except NoIpv6Error as error:
-        return _warning(subject, f"{error}; it will be left out")
+        return warning(subject, f"{error}; it will be left out")
     except BindError as error:
         cause = error.__cause__
         if isinstance(cause, OSError) and cause.errno == errno.EADDRINUSE:
             # tlsproxy itself, when the check comes before a reload: that must not fail.
-            return _warning(subject, f"{bind} is in use (is tlsproxy running already?)")
-        return _problem(subject, str(error))
-    return _ok(subject, f"{bind} can be listened on")
+            return warning(subject, f"{bind} is in use (is tlsproxy running already?)")
+        return problem(subject, str(error))
+    return ok(subject, f"{bind} can be listened on")
 
 
 def _backend(subject: str, backend: BackendConfig, config: Config) -> Iterator[Finding]:
     """One old mail server: whether it answers, and how its passwords travel."""
     protocols = {listener.protocol for listener in config.listener if f"backend.{listener.backend}" == subject}
-    yield _reached(subject, backend, config.timeouts.backend_connect, protocols)
+    if protocols == {ProtocolName.SMTP}:
+        yield from smtp_backend(subject.removeprefix("backend."), config)
+    else:
+        yield _reached(subject, backend, config.timeouts.backend_connect, protocols)
     if not protocols:
-        yield _warning(subject, "no listener uses it")
-    yield from _exposure(subject, backend)
+        yield warning(subject, "no listener uses it")
+    is_mail_alone = protocols == {ProtocolName.SMTP} and backend.login is not BackendLogin.REPLAY
+    yield from _exposure(subject, backend, "mail travels" if is_mail_alone else "passwords travel")
 
 
 def _reached(subject: str, backend: BackendConfig, timeout_s: float, protocols: set[ProtocolName]) -> Finding:
@@ -146,12 +124,12 @@ def _reached(subject: str, backend: BackendConfig, timeout_s: float, protocols: 
     try:
         context = backend_context(backend)
     except OSError as error:
-        return _problem(subject, f"ca: {backend.ca} holds no certificate that can be used: {_reason(error)}")
+        return problem(subject, f"ca: {backend.ca} holds no certificate that can be used: {_reason(error)}")
     try:
         plain = _connected(backend, timeout_s)
     except OSError as error:
         hint = "is the old mail server running there?"
-        return _problem(subject, f"{backend.address} does not answer: {_reason(error)}; {hint}")
+        return problem(subject, f"{backend.address} does not answer: {_reason(error)}; {hint}")
     with closing(plain):
         try:
             if backend.tls is not BackendTls.IMPLICIT:
@@ -159,7 +137,7 @@ def _reached(subject: str, backend: BackendConfig, timeout_s: float, protocols: 
             with closing(context.wrap_socket(plain, server_hostname=_server_name(backend))) as secured:
                 return _heard(subject, backend, _first_line(secured), protocols)
         except OSError as error:
-            return _problem(subject, f"{backend.address} answers, but not as expected: {_reason(error)}")
+            return problem(subject, f"{backend.address} answers, but not as expected: {_reason(error)}")
 
 
 def _reason(error: OSError) -> str:
@@ -212,18 +190,16 @@ def _heard(subject: str, backend: BackendConfig, greeting: bytes, protocols: set
     """What the greeting tells."""
     if not greeting:
         hint = "is it TLS that this port expects?" if backend.tls is not BackendTls.IMPLICIT else "is it a mail server?"
-        return _problem(
-            subject, f"{backend.address} answers, but says nothing within {_GREETING_TIMEOUT_S:g} s; {hint}"
-        )
+        return problem(subject, f"{backend.address} answers, but says nothing within {_GREETING_TIMEOUT_S:g} s; {hint}")
     said = f"{backend.address} says: {readable(greeting)}"
     strangers = [protocol for protocol in protocols if not greeting.startswith(_GREETINGS[protocol])]
     if strangers:
-        return _problem(subject, f"{said} (that is no {' or '.join(strangers).upper()} greeting; is the port right?)")
-    return _ok(subject, said + (" (STARTTLS is not tried here)" if backend.tls is BackendTls.STARTTLS else ""))
+        return problem(subject, f"{said} (that is no {' or '.join(strangers).upper()} greeting; is the port right?)")
+    return ok(subject, said + (" (STARTTLS is not tried here)" if backend.tls is BackendTls.STARTTLS else ""))
 
 
-def _exposure(subject: str, backend: BackendConfig) -> Iterator[Finding]:
-    """Ways on which passwords can be read behind us."""
+def _exposure(subject: str, backend: BackendConfig, what: str) -> Iterator[Finding]:
+    """Ways on which secrets can be read behind us."""
     address = backend.address
     if isinstance(address, UnixAddress):
         return
@@ -231,17 +207,17 @@ def _exposure(subject: str, backend: BackendConfig) -> Iterator[Finding]:
     if is_near:
         return
     if backend.tls is BackendTls.OFF:
-        yield _warning(subject, f"passwords travel in clear to {address.host}; is the way there yours alone?")
+        yield warning(subject, f"{what} in clear to {address.host}; is the way there yours alone?")
     elif not backend.verify:
-        yield _warning(subject, f"who {address.host} is goes unchecked (verify = false); is the way there yours alone?")
+        yield warning(subject, f"who {address.host} is goes unchecked (verify = false); is the way there yours alone?")
 
 
 def _numbers(config: Config) -> Iterator[Finding]:
     """Numbers that are allowed and yet surprise clients."""
     if config.timeouts.idle_imap < _IDLE_IMAP_LEAST_S:
-        yield _warning("timeouts.idle_imap", "below the 30 minutes of RFC 9051; clients renew IDLE every 29 minutes")
+        yield warning("timeouts.idle_imap", "below the 30 minutes of RFC 9051; clients renew IDLE every 29 minutes")
     if config.timeouts.idle_pop3 < _IDLE_POP3_LEAST_S:
-        yield _warning("timeouts.idle_pop3", "below the 10 minutes of RFC 1939")
+        yield warning("timeouts.idle_pop3", "below the 10 minutes of RFC 1939")
 
 
 def _descriptors(config: Config) -> Iterator[Finding]:
@@ -251,11 +227,11 @@ def _descriptors(config: Config) -> Iterator[Finding]:
     total, workers = config.limits.total, worker_count(config)
     room = affordable_sessions(limit) * workers
     if total <= room:
-        yield _ok("limits.total", f"{total} connections fit into the limit of open files")
+        yield ok("limits.total", f"{total} connections fit into the limit of open files")
     else:
         wanted = DESCRIPTORS_PER_SESSION * math.ceil(total / workers) + RESERVED_DESCRIPTORS
         hint = f"raise it to {wanted} (LimitNOFILE= in the systemd unit, ulimit -Hn in a root shell)"
-        yield _warning("limits.total", f"{total} is lowered to {room}, since only {limit} files may be open; {hint}")
+        yield warning("limits.total", f"{total} is lowered to {room}, since only {limit} files may be open; {hint}")
 
 
 def _identity(config: Config) -> Iterator[Finding]:
@@ -264,12 +240,12 @@ def _identity(config: Config) -> Iterator[Finding]:
     try:
         identity = identity_of(run_as)
     except ConfigError as error:
-        yield from (_problem(mistake.key, f"{mistake.value}: {mistake.hint}") for mistake in error.mistakes)
+        yield from (problem(mistake.key, f"{mistake.value}: {mistake.hint}") for mistake in error.mistakes)
         return
     if identity is None and os.geteuid() == 0:
-        yield _warning("server.run_as", "the workers run as root; name a user for them, who needs no right to any file")
+        yield warning("server.run_as", "the workers run as root; name a user for them, who needs no right to any file")
     elif identity is not None:
-        yield _ok("server.run_as", f"the workers run as {run_as}")
+        yield ok("server.run_as", f"the workers run as {run_as}")
 
 
 def _interpreter() -> Iterator[Finding]:
@@ -279,6 +255,6 @@ def _interpreter() -> Iterator[Finding]:
         name for flag, name in (("--enable-optimizations", "PGO"), ("--with-lto", "LTO")) if flag not in arguments
     ]
     if missing and _DEBIAN_BUILD not in arguments:
-        yield _warning("python", f"built without {' and '.join(missing)}; one with them takes less CPU a session")
+        yield warning("python", f"built without {' and '.join(missing)}; one with them takes less CPU a session")
     else:
-        yield _ok("python", "built with PGO and LTO")
+        yield ok("python", "built with PGO and LTO")

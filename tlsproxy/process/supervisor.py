@@ -31,6 +31,7 @@ from tlsproxy.process.loops import kind_of, make_loop
 from tlsproxy.process.stage import Stage, affordable_each, raise_descriptor_limit, set_stage, yield_to_workers
 from tlsproxy.process.watches.backend import BackendWatch
 from tlsproxy.process.watches.certificates import CertificateWatch
+from tlsproxy.process.watches.relay import RelayWatch
 
 _TURNS: Final = 3  # of the loop, in which it hears of a signal, calls the handler, and goes on here
 
@@ -103,6 +104,7 @@ class Supervisor:
         )
         self._door = Door(self._crew.dispatch, self._admission, self._references, self._farewell, self._log)
         self._watch = CertificateWatch(self._log, self._renew)
+        self._relays = RelayWatch(self._crew.probe)
         if handover is not None:
             self._take_over(handover)
         with ExitStack() as undo:
@@ -134,6 +136,7 @@ class Supervisor:
         notify.stopping()
         self._door.close()
         self._watch.close()
+        self._relays.close()
         await self._drain(is_fast=received is signal.SIGINT)
         for watch in self._stage.watches.values():
             watch.close()
@@ -198,6 +201,7 @@ class Supervisor:
     def _open_door(self, stage: Stage) -> None:
         self._door.change(stage.listeners, stage.fresh_sockets, stage.config.timeouts.keepalive)
         self._watch.change(stage.certificates, stage.config.tls.certificates)
+        self._relays.change(stage.config, stage.watches)
 
     def _make_watch(self, name: str, config: BackendConfig) -> BackendWatch:
         return BackendWatch(

@@ -411,12 +411,15 @@ async def test_told_of_backends(staff: Staff) -> None:
     await staff.start(2)
     staff.crew.tell_health(1, is_suspect=True, is_down=False)
     staff.crew.knock(2)
+    staff.crew.probe(3)
     said = 'heard 20 {"backend":1,"is_suspect":true,"is_down":false}'
     await staff.until(lambda: sum(said in line for line in staff.heard()) == 2)
     await staff.until(lambda: sum('heard 21 {"backend":2}' in line for line in staff.heard()) == 1)
+    await staff.until(lambda: sum('heard 32 {"backend":3}' in line for line in staff.heard()) == 1)
     for member in staff.crew.members:
         member.stage = Stage.LEAVING
     staff.crew.knock(2)
+    staff.crew.probe(3)
 
 
 async def test_change(staff: Staff) -> None:

@@ -15,7 +15,8 @@ from rig.planes import on_both_planes, until
 from tlsproxy.net.plane import Plane
 from tlsproxy.process.line import channel as room
 from tlsproxy.process.line.channel import DESCRIPTORS, Channel, make_pair, receive
-from tlsproxy.process.line.words import Released, encode, in_parts
+from tlsproxy.process.line.tickets import in_parts
+from tlsproxy.process.line.words import Released, encode
 
 LARGE: Final = bytes(8000)
 

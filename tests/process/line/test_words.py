@@ -12,6 +12,7 @@ from tlsproxy.core.addresses import Peer
 from tlsproxy.core.outcome import Reason
 from tlsproxy.process.line import words
 from tlsproxy.process.line.channel import MESSAGE_BYTES
+from tlsproxy.process.line.tickets import in_parts
 
 LISTENERS: Final = [f"listener-{number}" for number in range(300)]
 NUMBERS: Final = st.integers(0, 2**63 - 1)
@@ -49,6 +50,7 @@ RARE: Final = st.one_of(
     st.builds(words.Evict, ticket=NUMBERS, limit=TEXT),
     st.builds(words.Health, backend=NUMBERS, is_suspect=st.booleans(), is_down=st.booleans()),
     st.builds(words.Knock, backend=NUMBERS),
+    st.builds(words.Probe, backend=NUMBERS),
     st.builds(words.Ping),
     st.builds(words.Retire, grace_s=SECONDS, window_s=SECONDS),
     st.builds(words.Drain, window_s=SECONDS),
@@ -74,6 +76,7 @@ EXAMPLES: Final = (
     words.Evict(ticket=1, limit="512"),
     words.Health(backend=1, is_suspect=True, is_down=False),
     words.Knock(backend=1),
+    words.Probe(backend=1),
     words.Ping(),
     words.Retire(grace_s=600, window_s=30.0),
     words.Drain(window_s=30),
@@ -117,7 +120,7 @@ def test_tickets_come_over(tickets: list[int]) -> None:
 @pytest.mark.parametrize("count", [0, 1, 2048, 2049, 10_000])
 def test_many_tickets_go_in_parts(count: int) -> None:
     tickets = list(range(count))
-    parts = list(words.in_parts(tickets))
+    parts = list(in_parts(tickets))
     assert [ticket for part in parts for ticket in part] == tickets
     assert all(len(words.encode(words.Released(tickets=part))) < MESSAGE_BYTES / 2 for part in parts)
 

@@ -285,14 +285,15 @@ async def test_backends(plane: Plane, begin: Any, closing: Any, rig_pki: Pki) ->
     await office.until_heard(words.Worked(backend=1, address=address))
     office.say(words.Health(backend=1, is_suspect=False, is_down=False))
     office.say(words.Knock(backend=77))
+    office.say(words.Probe(backend=1))  # which is for SMTP alone
     await office.asked()
     assert not way.is_down()
-    await until(lambda: not office.place._knocks)
+    await until(lambda: not office.place._errands)
     await office.leave()
 
 
 @on_both_planes
-async def test_leaves_though_it_knocks(plane: Plane, begin: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_leaves_though_it_errands(plane: Plane, begin: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     office = begin(plane)
     await office.ready()
 
@@ -302,7 +303,7 @@ async def test_leaves_though_it_knocks(plane: Plane, begin: Any, monkeypatch: py
     monkeypatch.setattr(office.place._worker.plan["imap"].way, "knock", knock)
     office.say(words.Knock(backend=1))
     await office.asked()
-    knocks = list(office.place._knocks)
+    knocks = list(office.place._errands)
     await office.leave()
     await asyncio.wait(knocks)
     assert all(task.cancelled() for task in knocks)

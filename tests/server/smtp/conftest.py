@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 from rig.kinds import Closing
-from rig.scriptedsmtp import OldSmtp
 from rig.pki import Pki
 from rig.proxy import RunningProxy
+from rig.scriptedsmtp import OldSmtp
 from rig.smtpscene import STRANGERS, Judge, Scene, smtp_config, tools_of
 from rig.zones import Zones
 

@@ -148,6 +148,11 @@ class Crew:
         for member in self._serving()[:1]:
             member.say(words.Knock(backend=number))
 
+    def probe(self, number: int) -> None:
+        """Have one worker try whether a backend is an open relay."""
+        for member in self._serving()[:1]:
+            member.say(words.Probe(backend=number))
+
     # Ending.
 
     async def drain(self, window_s: float) -> None:

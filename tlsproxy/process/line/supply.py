@@ -28,7 +28,7 @@ class Supply:
     certificates: Sequence[Certificate]
     authorities: Mapping[str, bytes]
     """What stands in the CA files, by the backend's name, of those that have one."""
-    passwords: PasswordBook | None
+    passwords: PasswordBook | None = None
     """Who may send, where a file says so."""
     backends: Mapping[str, int]
     """A number for each backend's name; another number is another backend, even under the same name."""

@@ -5,7 +5,7 @@ JSON where it is rare. The supervisor trusts nothing that a worker says beyond t
 """
 
 import struct
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from ipaddress import IPv4Address, IPv6Address
 from typing import Final
@@ -15,6 +15,7 @@ import orjson
 from tlsproxy.admission.base import Refused, Ticket
 from tlsproxy.core.addresses import Peer
 from tlsproxy.core.outcome import Reason
+from tlsproxy.process.line.tickets import pack, unpack
 
 VERSION: Final = 1
 """Changes with the meaning of any message: supervisor and worker may be of two versions of the program."""
@@ -30,8 +31,6 @@ _IS_STRESSED: Final = 1
 _IS_EXEMPT: Final = 2
 _IS_IPV6: Final = 4
 _IPV4_BYTES: Final = 4
-_NUMBER: Final = struct.Struct("!Q")
-_NUMBERS_AT_ONCE: Final = 2048  # 16 KiB: half of what a line has room for (``channel``)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,6 +133,13 @@ class Knock:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Probe:
+    """To a worker: try whether an old SMTP server would send a stranger's mail to anywhere, and tell if so."""
+
+    backend: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Ping:
     """To a worker: are you there?"""
 
@@ -219,12 +225,12 @@ class Spent:
     limit: str
 
 
-ToWorker = Serve | Supplied | LogTo | Tell | Evict | Health | Knock | Ping | Retire | Drain | Stop | Spent
+ToWorker = Serve | Supplied | LogTo | Tell | Evict | Health | Knock | Probe | Ping | Retire | Drain | Stop | Spent
 FromWorker = Ready | Pong | Failed | Worked | Released | Authenticated | Spend
 
 # In this order for as long as VERSION is the same.
 _ORDERS: Final = (Supplied, LogTo, Tell, Evict, Health, Knock, Ping, Retire, Drain, Stop)
-_RARE: Final = (*_ORDERS, Ready, Pong, Failed, Worked, Spend, Spent)
+_RARE: Final = (*_ORDERS, Ready, Pong, Failed, Worked, Spend, Spent, Probe)
 # JSON knows no difference between 30 and 30.0.
 _KINDS_OF_PARTS: Final[Mapping[object, type | tuple[type, ...]]] = {bool: bool, int: int, float: (int, float), str: str}
 _RARE_KINDS: Final = {kind: _FIRST_RARE + number for number, kind in enumerate(_RARE)}
@@ -245,9 +251,9 @@ def encode(word: ToWorker | FromWorker) -> bytes:
         case Serve(entries=entries):
             return bytes((_SERVE,)) + entries
         case Released(tickets=tickets):
-            return bytes((_RELEASED,)) + _packed(tickets)
+            return bytes((_RELEASED,)) + pack(tickets)
         case Authenticated(tickets=tickets):
-            return bytes((_AUTHENTICATED,)) + _packed(tickets)
+            return bytes((_AUTHENTICATED,)) + pack(tickets)
         case _:
             return bytes((_RARE_KINDS[type(word)],)) + orjson.dumps(asdict(word))
 
@@ -265,20 +271,14 @@ def decode(message: bytes) -> ToWorker | FromWorker:
         if kind == _SERVE:
             return Serve(entries=body)
         if kind == _RELEASED:
-            return Released(tickets=_unpacked(body))
+            return Released(tickets=unpack(body))
         if kind == _AUTHENTICATED:
-            return Authenticated(tickets=_unpacked(body))
+            return Authenticated(tickets=unpack(body))
         if kind >= _FIRST_RARE:
             return _checked(_RARE[kind - _FIRST_RARE](**orjson.loads(body)))
     except (IndexError, TypeError, struct.error) as error:
         raise ValueError(f"no message: kind {kind}") from error
     raise ValueError(f"no message: kind {kind}")
-
-
-def in_parts(tickets: Sequence[int]) -> Iterable[Sequence[int]]:
-    """Ticket numbers in parts that fit into one message each."""
-    for start in range(0, len(tickets), _NUMBERS_AT_ONCE):
-        yield tickets[start : start + _NUMBERS_AT_ONCE]
 
 
 def _checked(word: ToWorker | FromWorker) -> ToWorker | FromWorker:
@@ -288,11 +288,3 @@ def _checked(word: ToWorker | FromWorker) -> ToWorker | FromWorker:
         if not isinstance(part, _KINDS_OF_PARTS[field.type]):
             raise TypeError(f"{field.name} = {part!r}")
     return word
-
-
-def _packed(numbers: Sequence[int]) -> bytes:
-    return struct.pack(f"!{len(numbers)}Q", *numbers)
-
-
-def _unpacked(body: bytes) -> Sequence[int]:
-    return struct.unpack(f"!{len(body) // _NUMBER.size}Q", body)

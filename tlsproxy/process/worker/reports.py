@@ -6,7 +6,8 @@ from typing import Final
 from tlsproxy.admission.base import Ticket
 from tlsproxy.core.errors import BackendError
 from tlsproxy.process.line.channel import Channel
-from tlsproxy.process.line.words import Authenticated, Failed, Released, Worked, encode, in_parts
+from tlsproxy.process.line.tickets import in_parts
+from tlsproxy.process.line.words import Authenticated, Failed, Released, Worked, encode
 
 _DETAIL_CHARS: Final = 400
 

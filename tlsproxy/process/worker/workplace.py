@@ -6,7 +6,8 @@ import gc
 import os
 import signal
 import socket
-from typing import Final, assert_never
+from collections.abc import Callable, Coroutine
+from typing import Any, Final, assert_never
 
 from tlsproxy.config.model import LogConfig
 from tlsproxy.core.errors import CrewError
@@ -24,6 +25,7 @@ from tlsproxy.process.worker.reports import RemoteHealth, Reports
 from tlsproxy.process.worker.sending_rates import SendingRates
 from tlsproxy.process.worker.worker import Worker
 from tlsproxy.server.plan import Plan, make_plan
+from tlsproxy.server.smtp.delivering.relay_probe import warn_if_open
 from tlsproxy.server.smtp.tools import Toolbox
 from tlsproxy.server.way.way import Way
 
@@ -71,7 +73,7 @@ class Workplace:
         self._logs = logs
         self._orders: asyncio.Queue[Leave] = asyncio.Queue()
         self._ways: dict[str, tuple[int, Way]] = {}
-        self._knocks: set[asyncio.Task[None]] = set()
+        self._errands: set[asyncio.Task[None]] = set()
 
     async def serve(self, supply: Supply) -> None:
         """Live until told to leave, and until that is done."""
@@ -87,8 +89,8 @@ class Workplace:
         gc.collect()
         gc.freeze()  # what stands now stands to the end: the collector need not look at it again
         await self._live()
-        for knock in self._knocks:
-            knock.cancel()
+        for errand in self._errands:
+            errand.cancel()
         self._reports.send()
         self._toolbox.close()
         self._worker.close()
@@ -154,7 +156,10 @@ class Workplace:
             case words.Health(backend=number, is_suspect=is_suspect, is_down=is_down) if number in self._health:
                 self._health[number].is_suspect, self._health[number].is_known_down = is_suspect, is_down
             case words.Knock(backend=number):
-                self._knock(number)
+                self._run_errand(number, lambda way: way.knock(self._plane))
+            case words.Probe(backend=number) if (smtp := self._supply.config.smtp) is not None:
+                hostname = smtp.hostname
+                self._run_errand(number, lambda way: warn_if_open(self._plane, way, hostname, self._logs.logger))
             case words.Spent() as answer:
                 self._rates.answered(answer)
             case _:
@@ -190,12 +195,13 @@ class Workplace:
             sock = socket_of(fd, tell.peer.ip)
             self._worker.serve(listener, sock, tell.peer, tell.refused, tell.session)
 
-    def _knock(self, number: int) -> None:
+    def _run_errand(self, number: int, work: Callable[[Way], Coroutine[Any, Any, None]]) -> None:
+        """Do something at a backend that no session needs."""
         for known, way in self._ways.values():
             if known == number:
-                knock = asyncio.get_running_loop().create_task(way.knock(self._plane))
-                self._knocks.add(knock)
-                knock.add_done_callback(self._knocks.discard)
+                errand = asyncio.get_running_loop().create_task(work(way))
+                self._errands.add(errand)
+                errand.add_done_callback(self._errands.discard)
 
     # Reload.
 

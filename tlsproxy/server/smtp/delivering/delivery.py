@@ -7,19 +7,14 @@ import asyncio
 from typing import Final, Protocol
 
 from tlsproxy.core.errors import BackendError
-from tlsproxy.core.kinds import BackendIdentity
 from tlsproxy.core.outcome import Reason
 from tlsproxy.net.plane import Plane
-from tlsproxy.protocols.proxy_header import proxy_v1, proxy_v2
 from tlsproxy.protocols.smtp.answers import BACKEND_LOST, BACKEND_NOT_REACHABLE
 from tlsproxy.protocols.smtp.backend_side.introduction import (
-    Dialogue,
     Guest,
     Refusal,
     Replayed,
-    introduce,
     replay,
-    say_hello,
 )
 from tlsproxy.protocols.smtp.backend_side.upgrade import SmtpUpgrade
 from tlsproxy.protocols.smtp.capabilities import HEADERS_LIMIT_BYTES, Capabilities
@@ -27,6 +22,7 @@ from tlsproxy.protocols.smtp.reply import Reply, reply
 from tlsproxy.protocols.smtp.syntax import MailFrom, RcptTo
 from tlsproxy.server.chronicle import Chronicle
 from tlsproxy.server.smtp.delivering.old_server import OldServer
+from tlsproxy.server.smtp.delivering.presenting import first_words, introduction
 from tlsproxy.server.smtp.service import SmtpService
 
 _GREETING_CODE: Final = 220
@@ -219,37 +215,24 @@ class Delivery:
         """The connection, made now if there is none."""
         if self._server is not None and self._known is not None:
             return self._server, self._known
-        guest = self._lobby.guest()
-        arrival = await self._service.way.connect(
-            self._plane, self._chronicle.summary.client.key, SmtpUpgrade(), self._first_words(guest)
+        service, guest = self._service, self._lobby.guest()
+        arrival = await service.way.connect(
+            self._plane, self._chronicle.summary.client.key, SmtpUpgrade(), first_words(service.identity, guest)
         )
         self._chronicle.reached(arrival.address, arrival.source_port)
         self._server = server = OldServer(arrival, self._service.command_s)
         greeting = await server.greeting()
         if greeting.code != _GREETING_CODE:
             raise BackendError(Reason.BACKEND_REFUSED, "its greeting is a refusal")
-        known = await server.perform(self._introduction(guest))
+        hostname = service.hostname.encode("ascii")
+        known = await server.perform(
+            introduction(hostname, service.identity, guest, is_required=service.is_identity_required)
+        )
         if isinstance(known, Refusal):
             raise BackendError(Reason.BACKEND_REFUSED, known)
         self._known = known
         self._service.tools.knowledge[self._service.way.name].capabilities = known
         return server, known
-
-    def _introduction(self, guest: Guest) -> Dialogue[Capabilities | Refusal]:
-        service, hostname = self._service, self._service.hostname.encode("ascii")
-        if service.identity is BackendIdentity.XCLIENT:
-            return introduce(hostname, guest, is_required=service.is_identity_required)
-        is_through = service.identity in {BackendIdentity.PROXY_V1, BackendIdentity.PROXY_V2}
-        return say_hello(guest.hello if is_through and guest.hello else hostname)
-
-    def _first_words(self, guest: Guest) -> bytes:
-        match self._service.identity:
-            case BackendIdentity.PROXY_V1:
-                return proxy_v1(guest.peer, guest.destination)
-            case BackendIdentity.PROXY_V2:
-                return proxy_v2(guest.peer, guest.destination)
-            case _:
-                return b""
 
     def _lose(self, error: BackendError) -> None:
         self._chronicle.summary.backend_error = error.detail
