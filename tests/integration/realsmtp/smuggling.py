@@ -24,6 +24,8 @@ ENDS: Final[dict[str, bytes]] = {
 }
 FOOLS_POSTFIX: Final = frozenset({"lf_dot_lf", "lf_dot_crlf", "crlf_dot_lf", "crlf_dot_cr_crlf"})
 """Those that Debian 12's Postfix falls for in its default settings, at the least."""
+FOOLS_OPENSMTPD: Final = frozenset({"lf_dot_lf", "lf_dot_crlf", "crlf_dot_lf", "crlf_dot_nul_crlf"})
+"""The same for OpenSMTPD 6.8."""
 SMUGGLED: Final = "smuggled@example.org"
 
 _OUTER: Final = b"Subject: outer\r\nX-Outer: 1\r\n\r\nouter text"

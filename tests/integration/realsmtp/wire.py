@@ -57,10 +57,10 @@ class Talk:
         assert self.say(f"RCPT TO:<{recipient}>").startswith(b"250")
         assert self.say("DATA").startswith(b"354")
 
-    def deliver(self, recipient: str, content: bytes, sender: str = "sender@remote.test") -> bytes:
-        """A whole message, stuffed already and without its end; returns the reply to it."""
-        self.open(recipient, sender)
-        self.send(content + b".\r\n")
+    def deliver(self, recipient: str, content: bytes, end: bytes = b".\r\n") -> bytes:
+        """A whole message, stuffed already; returns the reply to it."""
+        self.open(recipient)
+        self.send(content + end)
         return self.reply()
 
     def say(self, line: str) -> bytes:

@@ -1,16 +1,24 @@
 """Old SMTP servers and the proxy before each of them, started once for a worker and only when a test needs them."""
 
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
+from integration.realmail.backend import require
 from integration.realmail.pki import Pki
+from integration.realsmtp.exim import Exim
+from integration.realsmtp.kinds import OldServer, SiteMaker, Stand
+from integration.realsmtp.opensmtpd import OpenSmtpd
 from integration.realsmtp.postfix import Postfix
+from integration.realsmtp.sink import Sink
 from integration.realsmtp.site import Route, SmtpSite, open_smtp_site
 from rig.nameserver import NameServer
 from rig.zones import simple_zones
+
+_IP = "/usr/sbin/ip"
+_Server = TypeVar("_Server", bound=OldServer)
 
 
 @pytest.fixture(scope="session")
@@ -19,25 +27,32 @@ def nameserver() -> Iterator[NameServer]:
     zones = simple_zones(
         {
             "10.2.0.192.in-addr.arpa": ["PTR mail.sender.example"],
-            "mail.sender.example": ["A 192.0.2.10"],
-            "sender.example": ["TXT v=spf1 ip4:192.0.2.10 -all", "MX 10 mail.sender.example"],
+            "mail.sender.example": ["A 192.0.2.10", "AAAA 2001:db8::10"],
+            f"{'0.' * 4}{'0.' * 19}8.b.d.0.1.0.0.2.ip6.arpa": ["PTR other.sender.example"],
+            "sender.example": ["TXT v=spf1 ip4:192.0.2.10 ip6:2001:db8::10 -all"],
         }
     )
+    zones.records[f"0.1.{'0.' * 22}8.b.d.0.1.0.0.2.ip6.arpa"] = zones.records["10.2.0.192.in-addr.arpa"]
     with NameServer(zones) as server:
         yield server
 
 
-@contextmanager
-def _running(site: SmtpSite) -> Iterator[SmtpSite]:
-    try:
-        yield site
-    finally:
-        site.close()
-
-
 @pytest.fixture(scope="session")
-def postfix() -> Iterator[Postfix]:
-    server = Postfix()
+def strangers() -> Iterator[None]:
+    """This machine has two public addresses for a while, 192.0.2.10 and 2001:db8::10: private ones are not checked."""
+    require(_IP)
+    addresses = [("192.0.2.10/32",), ("2001:db8::10/128", "nodad")]
+    for address in addresses:
+        done = subprocess.run([_IP, "address", "replace", *address, "dev", "lo"], capture_output=True, check=False)
+        if done.returncode:
+            pytest.skip(f"this machine's addresses cannot be changed: {done.stderr.decode()}")
+    yield
+    for address in addresses:
+        subprocess.run([_IP, "address", "delete", address[0], "dev", "lo"], check=False)
+
+
+@contextmanager
+def _running(server: _Server) -> Iterator[_Server]:
     try:
         server.start()
         yield server
@@ -46,20 +61,88 @@ def postfix() -> Iterator[Postfix]:
 
 
 @pytest.fixture(scope="session")
-def postfix_site(
-    postfix: Postfix, pki: Pki, nameserver: NameServer, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[SmtpSite]:
-    folder: Path = tmp_path_factory.mktemp("postfix")
-    user: dict[str, Any] = {"port": postfix.user_port, "role": "submission", "backend": {"login": "replay"}}
+def postfix(pki: Pki) -> Iterator[Postfix]:
+    with _running(Postfix(pki)) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def exim(pki: Pki) -> Iterator[Exim]:
+    with _running(Exim(pki)) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def opensmtpd() -> Iterator[OpenSmtpd]:
+    with _running(OpenSmtpd()) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def sink() -> Iterator[Sink]:
+    with _running(Sink()) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def open_stand(pki: Pki, nameserver: NameServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SiteMaker]:
+    """Opens the proxy for the rest of the run."""
+    made: list[SmtpSite] = []
+
+    def make(name: str, routes: list[Route], **settings: dict[str, Any]) -> SmtpSite:
+        site = open_smtp_site(pki, routes, nameserver, tmp_path_factory.mktemp(name), settings)
+        made.append(site)
+        return site
+
+    yield make
+    for site in made:
+        site.close()
+
+
+def _users(port: int) -> list[Route]:
+    keys: dict[str, Any] = {"port": port, "role": "submission", "backend": {"login": "replay"}}
+    return [Route(name="submissions", tls="implicit", **keys), Route(name="submission", **keys)]
+
+
+def _proxied(port: int, *versions: str) -> list[Route]:
+    return [Route(name=f"proxy-{each}", port=port, backend={"identity": f"proxy-{each}"}) for each in versions]
+
+
+@pytest.fixture(scope="session")
+def at_postfix(postfix: Postfix, open_stand: SiteMaker) -> Stand[Postfix]:
+    told = {"identity": "xclient"}
     routes = [
-        Route(name="mx", port=postfix.port, backend={"identity": "xclient"}),
+        Route(name="mx", port=postfix.port, backend=told),
         Route(name="none", port=postfix.port),
-        Route(name="proxy-v1", port=postfix.proxy_port, backend={"identity": "proxy-v1"}),
-        Route(name="proxy-v2", port=postfix.proxy_port, backend={"identity": "proxy-v2"}),
-        Route(name="ipv4", port=postfix.ipv4_port, backend={"identity": "xclient"}),
-        Route(name="ipv4-lax", port=postfix.ipv4_port, backend={"identity": "xclient", "identity_required": False}),
-        Route(name="submissions", tls="implicit", **user),
-        Route(name="submission", **user),
+        *_proxied(postfix.proxy_port, "v1", "v2"),
+        Route(name="ipv4", port=postfix.ipv4_port, backend=told),
+        Route(name="ipv4-lax", port=postfix.ipv4_port, backend={**told, "identity_required": False}),
+        *_users(postfix.user_port),
+        Route(name="named", port=postfix.user_port, role="submission", backend={**told, "login": "replay"}),
     ]
-    with _running(open_smtp_site(pki, routes, nameserver, folder)) as site:
-        yield site
+    return Stand(postfix, open_stand(postfix.name, routes))
+
+
+@pytest.fixture(scope="session")
+def at_exim(exim: Exim, open_stand: SiteMaker) -> Stand[Exim]:
+    routes = [Route(name="mx", port=exim.port), *_proxied(exim.proxy_port, "v1", "v2")]
+    return Stand(exim, open_stand(exim.name, routes))
+
+
+@pytest.fixture(scope="session")
+def at_opensmtpd(opensmtpd: OpenSmtpd, open_stand: SiteMaker) -> Stand[OpenSmtpd]:
+    routes = [Route(name="mx", port=opensmtpd.port), *_proxied(opensmtpd.proxy_port, "v1", "v2")]
+    return Stand(opensmtpd, open_stand(opensmtpd.name, routes))
+
+
+@pytest.fixture(scope="session")
+def at_aiosmtpd(sink: Sink, open_stand: SiteMaker) -> Stand[Sink]:
+    routes = [Route(name="mx", port=sink.port), *_users(sink.port)]
+    return Stand(sink, open_stand(sink.name, routes))
+
+
+@pytest.fixture(params=["postfix", "exim", "opensmtpd", "aiosmtpd"])
+def stand(request: pytest.FixtureRequest) -> Stand[OldServer]:
+    """Each old server with the proxy before it."""
+    found: Stand[OldServer] = request.getfixturevalue(f"at_{request.param}")
+    return found
