@@ -13,6 +13,7 @@ from integration.realsmtp.letters import Letter, Maildir
 
 _REPOSITORY: Final = Path(__file__).resolve().parents[3]
 UNPACKED: Final = Path(os.environ.get("TLSPROXY_EXIM", _REPOSITORY / ".venv" / "exim"))
+_DEADLINE_S: Final = 60
 _EXIM: Final = "usr/sbin/exim4"
 # It stays what it is, since a file system may not let it become root again to deliver.
 _OWNER: Final = 101
@@ -50,7 +51,8 @@ recipient:
 begin routers
 away:
   driver = manualroute
-  condition = ${{if and{{{{eq{{$received_protocol}}{{local}}}}{{match{{$sender_address_local_part}}{{^to-port-}}}}}}}}
+  condition = ${{if eq{{$received_protocol}}{{local}}}}
+  senders = ^(smtp|plain)-
   route_data = 127.0.0.1
   self = send
   transport = away
@@ -60,7 +62,8 @@ box:
 begin transports
 away:
   driver = smtp
-  port = ${{sg{{$sender_address_local_part}}{{^to-port-}}{{}}}}
+  port = ${{sg{{$sender_address_local_part}}{{^[a-z]+-}}{{}}}}
+  hosts_avoid_tls = ${{if match{{$sender_address_local_part}}{{^plain-}}{{*}}}}
   hosts_try_fastopen =
   tls_verify_certificates = /etc/ca.pem
   tls_verify_cert_hostnames =
@@ -69,8 +72,7 @@ box:
   maildir_format
   directory = /mail
   create_directory
-  headers_add = Delivered-To: $local_part@$domain
-  return_path_add
+  message_prefix = "Delivered-To: $local_part@$domain\\n"
 begin retry
 * * F,1h,1m
 """
@@ -101,17 +103,16 @@ class Exim:
         logs = sorted((self.jail / "spool/log").glob("*log"))
         return "".join(path.read_text("utf-8", "replace") for path in logs)
 
-    def send(self, port: int, recipient: str, content: bytes, *options: str) -> None:
-        """Send a message to a port of 127.0.0.1, and wait until that is done.
+    def send(self, sender: str, recipient: str, content: bytes) -> None:
+        """Send a message, and wait until that is done.
 
         Args:
-            port: Where to.
+            sender: ``smtp-PORT@...`` for a port of 127.0.0.1, ``plain-PORT@...`` for the same without TLS.
             recipient: For whom.
-            content: The message, in LF lines.
-            options: More for its command line.
+            content: The message.
         """
-        sender = f"to-port-{port}@exim.test"
-        subprocess.run([*self._argv, "-odf", "-f", sender, *options, recipient], input=content, check=True, timeout=60)
+        argv = (*self._argv, "-odf", "-i", "-f", sender, recipient)
+        subprocess.run(argv, input=content.replace(b"\r\n", b"\n"), check=True, timeout=_DEADLINE_S)
 
     def start(self) -> None:
         """Serve, again on the same ports."""

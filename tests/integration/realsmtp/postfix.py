@@ -46,7 +46,7 @@ local_recipient_maps =
 mynetworks = 127.0.0.0/8
 smtpd_authorized_xclient_hosts = 127.0.0.1
 smtpd_sasl_path = smtpd
-cyrus_sasl_config_path = {folder}/conf
+smtpd_sasl_local_domain = postfix.test
 virtual_mailbox_domains = example.org
 virtual_mailbox_base = {folder}/mail
 virtual_mailbox_maps = static:all/
@@ -92,7 +92,7 @@ sasldb_path: {folder}/conf/sasldb2
 _FILES: Final = {
     "main.cf": _MAIN_CF,
     "master.cf": _MASTER_CF,
-    "smtpd.conf": _SASL_CONF,
+    "sasl/smtpd.conf": _SASL_CONF,
     "away": _AWAY,
     "dynamicmaps.cf": "",
 }
@@ -158,7 +158,7 @@ class Postfix:
 
     def _configure(self) -> None:
         queue, conf = self.folder / "queue", self.folder / "conf"
-        for path in (conf, queue / "pid", self.folder / "mail"):
+        for path in (conf / "sasl", queue / "pid", self.folder / "mail"):
             path.mkdir(parents=True)
         for name in (*_QUEUES, "private", "public", "maildrop"):
             (queue / name).mkdir(0o700)
@@ -175,7 +175,7 @@ class Postfix:
         files = {
             "main.cf": _MAIN_CF,
             "master.cf": _MASTER_CF,
-            "smtpd.conf": _SASL_CONF,
+            "sasl/smtpd.conf": _SASL_CONF,
             "away": _AWAY,
             "dynamicmaps.cf": "",
         }
