@@ -109,14 +109,18 @@ class Limits(Section):
     message_rate: RateCap = Field(
         default=None,
         description=(
-            "SMTP: messages from one client address over time. Off by default, since a limit on mail that is wanted "
-            'delays it: a list server brings thousands at once. "none" is unlimited.'
+            "SMTP: messages from one client address over time; as many may come at once after a quiet time, and what "
+            "is more is told to come back later (450). Off by default, since a limit on mail that is wanted delays it: "
+            'a list server brings thousands at once. "none" is unlimited.'
         ),
         examples=["60/1m"],
     )
     recipient_rate: RateCap = Field(
         default=None,
-        description='SMTP: recipients from one client address over time. "none" is unlimited.',
+        description=(
+            "SMTP: recipients from one client address over time, counted in the same way before the old server hears "
+            'of them. "none" is unlimited.'
+        ),
         examples=["600/1m"],
     )
 
