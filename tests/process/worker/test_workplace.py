@@ -293,7 +293,7 @@ async def test_backends(plane: Plane, begin: Any, closing: Any, rig_pki: Pki) ->
 
 
 @on_both_planes
-async def test_leaves_though_it_errands(plane: Plane, begin: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_leaves_though_it_is_on_an_errand(plane: Plane, begin: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     office = begin(plane)
     await office.ready()
 
