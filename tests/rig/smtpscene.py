@@ -35,7 +35,8 @@ def smtp_config(pki: Pki, address: str, **sections: Mapping[str, Any]) -> Config
     smtp = {"hostname": HOST, **given.pop("smtp", {}), "mx": mx, "submission": submission}
     users = {"address": address, **given.pop("backend", {})}
     strangers = {key: value for key, value in users.items() if key != "login"}
-    timeouts = {key: f"{round(seconds * 1000)}ms" for key, seconds in given.pop("timeouts", {}).items()}
+    seconds = {"backend_hold": 0.0, "backend_retry": 0.05, **given.pop("timeouts", {})}
+    timeouts = {key: f"{round(length * 1000)}ms" for key, length in seconds.items()}
     tables: dict[str, Any] = {
         "tls": {"certificates": [{"chain": str(pki.chain), "key": str(pki.key)}]},
         "listener": [

@@ -80,7 +80,9 @@ class Delivery:
     async def reset(self) -> None:
         """The transaction is over before its time."""
         if self._server is not None and self._mail_reply is not None:
-            await self._ask(b"RSET\r\n")
+            answer = await self._ask(b"RSET\r\n")
+            if not answer.is_positive:  # else the next message might go to the recipients of this one as well
+                self.drop()
         self._mail = self._mail_reply = None
 
     # The content.
@@ -165,17 +167,17 @@ class Delivery:
 
     async def _ask_fresh(self, server: OldServer, line: bytes, *, is_fresh: bool) -> Reply:
         """Ask; an old server that has hung up since the last message is called again."""
+        if is_fresh or self._is_bound:
+            return await self._ask(line)
         try:
             answer = await server.ask(line)
         except BackendError:
             answer = None
-        if answer is None or answer.code == _CLOSING_CODE:
-            self.drop()
-            if is_fresh or self._is_bound:
-                return BACKEND_LOST if answer is None else _softened(answer)
-            server, _ = await self._opened()
-            answer = await server.ask(line)
-        return self._sane(answer)
+        if answer is not None and answer.code != _CLOSING_CODE:
+            return self._sane(answer)
+        self.drop()
+        await self._held_open()
+        return await self._ask(line)
 
     async def _ask(self, line: bytes, limit_s: float | None = None) -> Reply:
         if self._server is None:

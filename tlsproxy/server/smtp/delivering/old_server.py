@@ -7,6 +7,7 @@ from typing import Final, TypeVar
 from tlsproxy.core.errors import BackendError
 from tlsproxy.core.outcome import Reason
 from tlsproxy.net.endpoint import Ending, PeerLostError
+from tlsproxy.net.plane import READ
 from tlsproxy.protocols.smtp.backend_side.introduction import Dialogue
 from tlsproxy.protocols.smtp.reply import Reply, ReplyFault, ReplyReader
 from tlsproxy.server.way.way import Arrival
@@ -62,6 +63,7 @@ class OldServer:
         Raises:
             BackendError: It is lost, late, or said something that nobody asked for.
         """
+        self._look()
         if len(self._replies):  # a reply before its question answers another one, or is a lie
             raise BackendError(Reason.BACKEND_GARBAGE, "spoke without being asked")
         self.endpoint.push(line)
@@ -87,6 +89,17 @@ class OldServer:
     def close(self) -> None:
         """Leave at once; a message that was not ended is not delivered."""
         self.endpoint.close()
+
+    def _look(self) -> None:
+        """Take what lies in the socket by now: nobody read it while nothing was asked."""
+        self.endpoint.sink = self._hear
+        self.endpoint.resume()
+        self.endpoint.ready(READ)
+        self.endpoint.let_go()
+
+    def _hear(self, size: int) -> bool:
+        self._replies.feed(bytes(self.endpoint.plane.buffer[:size]))
+        return True
 
     async def _reply(self, limit_s: float) -> Reply:
         try:
