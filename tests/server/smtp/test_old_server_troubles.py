@@ -4,6 +4,7 @@ import threading
 from typing import Final
 
 import pytest
+from rig.peers import WITHIN_S
 from rig.scriptedsmtp import Turn, after, break_off, hang_up, say_nothing, then
 from rig.smtpscene import Client, Scene
 from server.smtp.conftest import SceneMaker
@@ -216,10 +217,11 @@ def test_lost_in_the_middle(scene: Scene, turn: Turn) -> None:
 @pytest.mark.parametrize("lie", [b"250 2.0.0 queued\r\n", b"2", b"354 go\r\n", b"421 bye\r\n", b"552 too big\r\n"])
 def test_an_answer_before_the_end_is_none(scene: Scene, lie: bytes) -> None:
     client = scene.call().greet()
-    scene.old.script["CONTENT"] = lie
+    is_said = threading.Event()
+    scene.old.script["CONTENT"] = then(lie, lambda _visitor: is_said.set())
     scene.old.script["DOT"] = hang_up
     client.open()
-    scene.old.wait(lambda: bool(scene.old.visitors[-1].said))
+    assert is_said.wait(WITHIN_S)
     client.send(b"first half\r\n")
     assert client.say(b"second half\r\n.") == LOST
     assert_nothing_came_of_it(scene, client)
