@@ -73,7 +73,7 @@ class MxDesk:
             return answer
         judgement = await self._judged()
         if judgement is not None and self._rules.recipients.is_exempt(local, domain):
-            judgement = self._judgement = judgement.softened()
+            judgement = judgement.softened()  # for this recipient alone: the next one may be anybody
             self._notes.judged(judgement)
         return self._answer(judgement, rcpt)
 
@@ -83,6 +83,7 @@ class MxDesk:
         trace = facts.trace(self._mail.path.address if self._mail is not None else b"")
         lines = b""
         if judgement is not None:
+            judgement = judgement.softened()  # whoever gets it in spite of the checks reads what they came to
             lines += received_spf(judgement.spf, trace) if judgement.spf is not None else b""
             lines += authentication_results(judgement, trace) + x_tlsproxy(judgement, trace)
         if self._rules.adds_received:
