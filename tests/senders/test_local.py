@@ -58,7 +58,7 @@ def test_who_is_a_forwarder(ip: str, names: tuple[str, ...], *, expected: bool) 
 
 OURS = Recipients(
     domains=LocalDomains.read(
-        ["Example.org", ".sub.example", "*.wild.example", "bücher.example", "intern", "[192.0.2.1]"]
+        ["Example.org", ".sub.example", "*.wild.example", "bücher.example", "strasse.example", "intern", "[192.0.2.1]"]
     ),
     exempt=ExemptRecipients.read(
         ["Postmaster", "abuse", "Help@Example.ORG", "help@a.sub.example", "x@elsewhere.example"]
@@ -84,6 +84,13 @@ OURS = Recipients(
         ("anna@bücher.example".encode(), True, False),
         ("anna@BÜCHER.example".encode(), True, False),
         (b"anna@b\xfccher.example", False, False),
+        (b"anna@strasse.example", True, False),
+        ("anna@straße.example".encode(), False, False),
+        ("anna@\uff45xample.org".encode(), False, False),
+        ("anna@example\u3002org".encode(), False, False),
+        ("anna@ex\u00adample.org".encode(), False, False),
+        ("anna@example\u200d.org".encode(), False, False),
+        ("anna@bu\u0308cher.example".encode(), False, False),
         (b"anna@intern", True, False),
         (b"anna@[192.0.2.1]", True, False),
         (b"anna@[192.0.2.2]", False, False),

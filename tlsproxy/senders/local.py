@@ -114,6 +114,8 @@ class LocalDomains:
     def __contains__(self, domain: bytes) -> bool:
         """Whether mail for a domain is taken in."""
         name = domain_name(domain.decode("utf-8", "replace"))
+        if not _is_spelled(name, domain):
+            return False
         labels = name.split(".")
         return name in self.names or any(".".join(labels[n:]) in self.parents for n in range(1, len(labels)))
 
@@ -197,3 +199,17 @@ def domain_name(text: str) -> str:
     except UnicodeError:
         return ""
     return name if is_full_name(name) or name.replace("-", "").isalnum() else ""
+
+
+def _is_spelled(name: str, domain: bytes) -> bool:
+    """Whether a domain is its name as it is written, but for case.
+
+    What IDNA 2003 takes for a letter, for a dot or for nothing, another server may take for a domain of its own: for it
+    "straße" is not "strasse". The old server gets the recipient as it was written and must not read a foreign domain.
+    """
+    if domain.isascii():
+        return True
+    try:
+        return name.encode("ascii").decode("idna") == domain.decode("utf-8").lower()
+    except UnicodeError:
+        return False
