@@ -98,5 +98,6 @@ class Transactions:
 
     async def give_up(self) -> None:
         """RSET, or EHLO in its place."""
-        await self._delivery.reset()
+        with self._caller.served():
+            await self._delivery.reset()
         self._notes.ended()
