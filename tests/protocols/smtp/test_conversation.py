@@ -210,3 +210,30 @@ def test_only_a_question_can_be_answered(*, is_asked: bool) -> None:
         conversation.answer(answers.OK)
     with pytest.raises(TlsProxyError):
         conversation.answer(answers.OK)
+
+
+@pytest.mark.parametrize("line", [b"NOOP\r\n", b"VRFY joe\r\n", b"HELP\r\n", b"RCPT TO:<c@d>\r\n", b"DATA\r\n"])
+def test_a_client_that_only_keeps_us_busy_is_sent_away(line: bytes) -> None:
+    conversation = make(settings=replace(SETTINGS, max_recipients=2, is_strict_sync=False))
+    step(conversation, b"EHLO c.example\r\n")
+    conversation.offer([])
+    assert step(conversation, line * 4) is None
+    assert step(conversation, line * 4) == Hangup(Reason.BAD_COMMANDS)
+    assert conversation.take_output().count(b"\r\n") == 6
+
+
+def test_refused_recipients_are_counted_until_a_message_is_taken() -> None:
+    conversation = make(settings=replace(SETTINGS, max_recipients=2, is_strict_sync=False))
+    step(conversation, b"EHLO c.example\r\n")
+    conversation.offer([])
+    for _ in range(2):
+        for answer in (answers.OK, NO, NO, NO, NO, reply(450, "4.7.1", "later"), answers.OK):
+            assert step(conversation, b"MAIL FROM:<a@b>\r\n" if not conversation.mail else b"RCPT TO:<c@d>\r\n")
+            conversation.answer(answer)
+        assert step(conversation, b"DATA\r\n") == Data()
+        conversation.answer(answers.GO_AHEAD)
+        conversation.data_done(answers.OK)
+    for _ in range(5):
+        assert step(conversation, b"RSET\r\n") == Reset()
+        conversation.answer(answers.OK)
+    assert step(conversation) == Hangup(Reason.BAD_COMMANDS)

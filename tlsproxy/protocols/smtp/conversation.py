@@ -151,8 +151,7 @@ class Conversation:
     def data_done(self, reply: Reply) -> None:
         """Answer the end of the content; what stood behind it was fed before, and the transaction is over."""
         self._standing.reset()
-        self._turn.say(reply)
-        self._turn.mode = Mode.COMMAND
+        self._turn.carried(reply)
 
     def tls_started(self) -> None:
         """Forget everything (RFC 3207 §4.2): the client may not be the one that spoke before."""
@@ -182,7 +181,7 @@ class Conversation:
         elif self._is_early(said.verb):
             self._turn.hang_up(Reason.NOT_SYNCHRONIZED)
         elif said.verb in _ALWAYS_THE_SAME:
-            self._turn.say(_ALWAYS_THE_SAME[said.verb])
+            self._turn.say_in_vain(_ALWAYS_THE_SAME[said.verb])
         elif said.verb in self._COMMANDS:
             self._COMMANDS[said.verb](self, said.argument)
         else:
@@ -242,14 +241,14 @@ class Conversation:
             self._turn.ask(Mail(mail), partial(self._mail_answered, mail))
 
     def _mail_answered(self, mail: MailFrom, reply: Reply) -> None:
-        self._turn.say(reply)
+        self._turn.tell(reply)
         if reply.is_positive:
             self._standing.mail = mail
 
     def _rcpt(self, argument: bytes) -> None:
         # Not counted as a bad command, nor is DATA: they may have been sent before it was known that MAIL is refused.
         if refused := self._standing.against_rcpt():
-            self._turn.say(refused)
+            self._turn.tell(refused)
             return
         rcpt = parse_rcpt(argument, self._standing.extensions, is_utf8=self._standing.is_utf8)
         if isinstance(rcpt, Reply):
@@ -258,14 +257,14 @@ class Conversation:
             self._turn.ask(Rcpt(rcpt), self._rcpt_answered)
 
     def _rcpt_answered(self, reply: Reply) -> None:
-        self._turn.say(reply)
+        self._turn.tell(reply)
         self._standing.recipients += reply.is_positive
 
     def _data(self, argument: bytes) -> None:
         if argument:
             self._turn.refuse(answers.WRONG_ARGUMENTS)
         elif refused := self._standing.against_data():
-            self._turn.say(refused)
+            self._turn.tell(refused)
         else:
             self._turn.ask(Data(), self._data_answered)
 
@@ -276,7 +275,7 @@ class Conversation:
 
     def _rset(self, _argument: bytes) -> None:
         self._standing.reset()
-        self._turn.ask(Reset(), self._turn.say)
+        self._turn.ask(Reset(), self._turn.say_in_vain)
 
     def _quit(self, _argument: bytes) -> None:
         self._turn.ask(Quit(), self._quit_answered)

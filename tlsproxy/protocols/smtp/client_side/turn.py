@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Callable
 from enum import Enum, auto
+from typing import Final
 
 from tlsproxy.core.errors import TlsProxyError
 from tlsproxy.core.outcome import Reason
@@ -10,6 +11,10 @@ from tlsproxy.protocols.replies import refusal, smtp_parting
 from tlsproxy.protocols.smtp.reply import Reply
 from tlsproxy.protocols.smtp.settings import DialogueSettings
 from tlsproxy.protocols.smtp.steps import Hangup, Question, Step
+
+# A message may have all its recipients refused, and so may the next one. Whoever goes on looks for addresses, or for
+# something to keep us busy with.
+_VAIN_PER_RECIPIENT: Final = 2
 
 
 class Mode(Enum):
@@ -26,7 +31,7 @@ class Mode(Enum):
 class Turn:
     """Answers to the client, and steps for the runner, in the order in which they came to be."""
 
-    __slots__ = ("_errors", "_output", "_settings", "_steps", "_then", "mode")
+    __slots__ = ("_errors", "_output", "_settings", "_steps", "_then", "_vain", "mode")
 
     def __init__(self, settings: DialogueSettings) -> None:
         self.mode = Mode.COMMAND
@@ -35,6 +40,7 @@ class Turn:
         self._steps: deque[Step] = deque()
         self._then: Callable[[Reply], None] = _nothing_was_asked
         self._errors = 0
+        self._vain = 0
 
     @property
     def is_clients(self) -> bool:
@@ -44,6 +50,28 @@ class Turn:
     def say(self, reply: Reply) -> None:
         """Answer the client."""
         self._output += reply.encode()
+
+    def tell(self, reply: Reply) -> None:
+        """Answer a command that is about mail; what is refused for good was said in vain."""
+        if reply.is_permanent:
+            self.say_in_vain(reply)
+        else:
+            self.say(reply)
+
+    def say_in_vain(self, reply: Reply) -> None:
+        """Answer a command that brings no mail nearer; too many of them without a message are the end."""
+        self._vain += 1
+        if self._vain > self._settings.max_recipients * _VAIN_PER_RECIPIENT:
+            self.hang_up(Reason.BAD_COMMANDS)
+        else:
+            self.say(reply)
+
+    def carried(self, reply: Reply) -> None:
+        """Answer the end of a message; its content is over."""
+        self.mode = Mode.COMMAND
+        self.say(reply)
+        if reply.is_positive:
+            self._vain = 0
 
     def refuse(self, reply: Reply) -> None:
         """Answer a bad command; too many of them are the end."""
