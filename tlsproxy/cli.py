@@ -44,7 +44,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog=_EXIT_CODES,
-    help="Put TLS, refusals and limits in front of an IMAP/POP3 server that cannot be changed.",
+    help="Put TLS, refusals and limits in front of an IMAP, POP3 and SMTP server that cannot be changed.",
 )
 
 ConfigOption = Annotated[

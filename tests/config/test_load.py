@@ -72,6 +72,11 @@ def test_the_environment_overrides_the_file(load: Load) -> None:
     assert config.tls.certificates[0].key == Path("/new.key")
 
 
+def test_one_address_may_stand_alone(load: Load) -> None:
+    config = load(FIVE_LINES + '[[listener]]\nprotocol = "imap"\nbind = "127.0.0.1:1993"')
+    assert [str(address) for address in config.listener[0].bind] == ["127.0.0.1:1993"]
+
+
 def test_the_environment_may_make_listeners_in_order(load: Load) -> None:
     environ = {f"TLSPROXY__LISTENER__{i}__PROTOCOL": "imap" for i in range(12)}
     environ |= {f"TLSPROXY__LISTENER__{i}__BIND": f'["127.0.0.1:{i + 1}"]' for i in range(12)}

@@ -118,8 +118,8 @@ profile = "strong"
             'tls.certificates[0] = "a.pem": write { chain = "/etc/tlsproxy/mail.pem", key = "/etc/tlsproxy/mail.key" }',
         ),
         (
-            TLS + IMAP + '[[listener]]\nprotocol = "imap"\nbind = "h:993"',
-            'listener[0].bind = "h:993": write a list: bind = ["h:993"]',
+            TLS + IMAP + '[[listener]]\nprotocol = "imap"\nbind = 993',
+            "listener[0].bind = 993: write a list: bind = [993]",
         ),
         (
             TLS + IMAP + '[[listener]]\nprotocol = "imap"\nbind = []',

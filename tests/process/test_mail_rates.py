@@ -137,7 +137,7 @@ def test_exact_over_both_workers(begin: Sender, call: Callable[..., Peer], old_s
         client.close()
     closed = program.wait("session.closed", len(everybody))
     assert sum(line["refused"] for line in closed) == 40 * len(SOURCES) + 1, "all of them are counted"
-    assert b"MAIL" not in old_smtp.verbs(), "the old server has heard of nobody"
+    assert not any(b"@b.example" in line for line in old_smtp.heard), "the old server has heard of nobody"
 
 
 def test_recipients_are_counted_before_the_old_server_hears_of_them(
@@ -150,7 +150,7 @@ def test_recipients_are_counted_before_the_old_server_hears_of_them(
         assert say(client, b"MAIL FROM:<joe@b.example>").startswith(b"250 ")
     answers = Counter(answer[:9] for answer in all_at_once(clients, 10, recipient))
     assert answers == {b"250 2.1.5": 30, b"450 4.7.2": 30}
-    assert old_smtp.verbs().count(b"RCPT") == 30
+    assert sum(b"ann@example.org" in line for line in old_smtp.heard) == 30
     refused = program.wait("message.refused", 30)
     assert {(line["reason"], line["limit"], line["recipient"]) for line in refused} == {
         ("recipient_rate", "30 per 3600 s", "ann@example.org")

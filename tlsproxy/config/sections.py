@@ -4,9 +4,9 @@ What one table can judge alone is judged here, what takes several in ``rules``.
 """
 
 from collections.abc import Iterator
-from typing import Any, Final, Self
+from typing import Annotated, Any, Final, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from tlsproxy.config.units import UnixAddress
 from tlsproxy.config.values import BackendValue, BindValue, FilePath, Flag, Name, ServerName
@@ -30,6 +30,11 @@ _WELL_KNOWN: Final = {
     (ProtocolName.SMTP, SmtpRole.SUBMISSION, ListenerTls.IMPLICIT): ("submissions", 465),
     (ProtocolName.SMTP, SmtpRole.SUBMISSION, ListenerTls.STARTTLS): ("submission", 587),
 }
+
+
+def _as_many(value: object) -> object:
+    """One address may stand without the brackets of a list."""
+    return (value,) if isinstance(value, str) else value
 
 
 class Section(BaseModel):
@@ -103,7 +108,7 @@ class ListenerConfig(Section):
             "implicit TLS."
         ),
     )
-    bind: tuple[BindValue, ...] = Field(
+    bind: Annotated[tuple[BindValue, ...], BeforeValidator(_as_many)] = Field(
         default=(),
         min_length=1,
         description=(
