@@ -20,7 +20,7 @@ HOSTNAME: Final = "mx.proxy.test"
 _OPEN: Final[Settings] = {
     "limits": {"connection_rate": "none", "unauthenticated_per_address": "none"},
     "log": {"level": "debug"},
-    "timeouts": {"drain": "0s"},
+    "timeouts": {"drain": "0s", "backend_hold": "1s"},
     "smtp": {"hostname": HOSTNAME},
 }
 

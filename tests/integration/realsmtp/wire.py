@@ -2,9 +2,13 @@
 
 import socket
 import ssl
+import struct
 import time
+from base64 import b64encode
 from collections.abc import Iterable
 from typing import Final, Self
+
+from integration.realmail.backend import Account
 
 _TIMEOUT_S: Final = 30
 _DRIP_S: Final = 0.002
@@ -38,6 +42,11 @@ class Talk:
         self._file.close()
         self._socket.close()
 
+    def reset(self) -> None:
+        """Hang up with an RST, as a phone that changes networks does."""
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.close()
+
     def hello(self, name: str = "client.test") -> bytes:
         """Greeting and EHLO; returns what the server can do."""
         assert self.reply().startswith(b"220")
@@ -50,6 +59,11 @@ class Talk:
         self._socket = context.wrap_socket(self._socket, server_hostname="localhost")
         self._file = self._socket.makefile("rb")
         return self.say(f"EHLO {name}")
+
+    def log_in(self, account: Account) -> None:
+        """AUTH PLAIN in one line."""
+        words = f"\0{account.user}\0{account.password}".encode()
+        assert self.say(f"AUTH PLAIN {b64encode(words).decode()}").startswith(b"235")
 
     def open(self, recipient: str, sender: str = "sender@remote.test") -> None:
         """An envelope that is taken, up to the 354."""

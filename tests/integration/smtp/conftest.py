@@ -3,6 +3,7 @@
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from ipaddress import ip_address
 from typing import Any, TypeVar
 
 import pytest
@@ -17,6 +18,8 @@ from integration.realsmtp.site import Route, SmtpSite, open_smtp_site
 from rig.nameserver import NameServer
 from rig.zones import simple_zones
 
+from tlsproxy.senders.names import RecordType
+
 _IP = "/usr/sbin/ip"
 _Server = TypeVar("_Server", bound=OldServer)
 
@@ -28,11 +31,10 @@ def nameserver() -> Iterator[NameServer]:
         {
             "10.2.0.192.in-addr.arpa": ["PTR mail.sender.example"],
             "mail.sender.example": ["A 192.0.2.10", "AAAA 2001:db8::10"],
-            f"{'0.' * 4}{'0.' * 19}8.b.d.0.1.0.0.2.ip6.arpa": ["PTR other.sender.example"],
             "sender.example": ["TXT v=spf1 ip4:192.0.2.10 ip6:2001:db8::10 -all"],
         }
     )
-    zones.records[f"0.1.{'0.' * 22}8.b.d.0.1.0.0.2.ip6.arpa"] = zones.records["10.2.0.192.in-addr.arpa"]
+    zones.add(ip_address("2001:db8::10").reverse_pointer, RecordType.PTR, "mail.sender.example")
     with NameServer(zones) as server:
         yield server
 
