@@ -220,9 +220,10 @@ class AdmissionTable:
     def _count(self, ticket: Ticket, *, is_authenticated: bool) -> None:
         self._total += 1
         self._held.setdefault(ticket.owner, {})[ticket.id] = ticket
-        count = self._by_address.get(ticket.peer.key)
+        key = ticket.peer.key
+        count = self._by_address.get(key)
         if count is None:
-            count = self._by_address[ticket.peer.key] = _Count()
+            count = self._by_address[key] = _Count()
         count.total += 1
         if not is_authenticated:
             count.unauthenticated += 1

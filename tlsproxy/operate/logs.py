@@ -6,6 +6,7 @@ of its own, so that whatever is stuck behind the log never holds up the event lo
 
 import os
 import sys
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
@@ -140,7 +141,7 @@ class EventLog(structlog.BoundLoggerBase, Log):
             return
         if event is Event.SESSION_CLOSED and not self._context:
             # Every connection has this one: on its way through structlog its thirty fields are copied three times more.
-            sink.put(sink.render({"ts": _now(), "level": level, "event": event, **fields}))
+            sink.put(sink.render({"ts": sink.now(), "level": level, "event": event, **fields}))
         else:
             self._proxy_to_logger("put", event, level=level, **fields)
 
@@ -150,6 +151,7 @@ class _Sink:
 
     def __init__(self) -> None:
         self.threshold = 0
+        self._last_second = (0, "1970-01-01T00:00:00")
         self.render: Callable[[Fields], bytes] = json_line
         self.put: Callable[[bytes], None]
 
@@ -164,13 +166,17 @@ class _Sink:
         error = given if isinstance(given, BaseException) else sys.exc_info()[1] if given else None
         if error:
             fields["exception"] = exception_text(error)
-        return self.render({"ts": _now(), "level": fields.pop("level"), "event": fields.pop("event"), **fields})
+        return self.render({"ts": self.now(), "level": fields.pop("level"), "event": fields.pop("event"), **fields})
 
     def dropped_line(self, count: int) -> bytes:
-        head = {"ts": _now(), "level": LogLevel.WARNING, "event": Event.LOG_DROPPED}
+        head = {"ts": self.now(), "level": LogLevel.WARNING, "event": Event.LOG_DROPPED}
         return self.render({**head, "count": count})
 
-
-def _now() -> str:
-    """UTC, RFC 3339 with milliseconds: ``2026-05-01T12:00:00.000Z``."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
+    def now(self) -> str:
+        """UTC, RFC 3339 with milliseconds: ``2026-05-01T12:00:00.000Z``; the second is mostly that of the last line."""
+        second, milliseconds = divmod(time.time_ns() // 1_000_000, 1000)
+        last, text = self._last_second
+        if second != last:
+            text = f"{datetime.fromtimestamp(second, UTC):%Y-%m-%dT%H:%M:%S}"
+            self._last_second = second, text  # one value: the log's own thread asks as well
+        return f"{text}.{milliseconds:03}Z"

@@ -85,7 +85,6 @@ class Opening:
         """
         self._deadline = Deadline(stop)
         try:
-            self._deadline.move(self._login_until, Reason.LOGIN_TIMEOUT)
             if self._service.tls is ListenerTls.STARTTLS:
                 await self._dialogue()
             await self._handshake()
@@ -99,6 +98,7 @@ class Opening:
     async def _dialogue(self) -> None:
         """In plaintext, until the client asks for TLS and has been told to go ahead."""
         self._chronicle.enter(Phase.DIALOGUE)
+        self._deadline.move(self._login_until, Reason.LOGIN_TIMEOUT)
         if self._service.way.is_down():
             raise SessionEndedError(Reason.BACKEND_DOWN)
         gate = self._service.protocol.make_gate(self._service.limits)
@@ -140,6 +140,8 @@ class Opening:
         until = self._now() + self._handshake_s
         if until < self._login_until:
             self._deadline.move(until, Reason.HANDSHAKE_TIMEOUT)
+        else:
+            self._deadline.move(self._login_until, Reason.LOGIN_TIMEOUT)
         self.client = await shake_hands(self.client, self._service.server_tls, self._chronicle)
         self._deadline.move(self._login_until, Reason.LOGIN_TIMEOUT)
 
