@@ -15,6 +15,7 @@ from rig.recorder import Line, Recorder
 from rig.scriptedsmtp import OldSmtp
 from rig.zones import Zones
 from tlsproxy.config.model import Config
+from tlsproxy.senders.names import Lookup
 from tlsproxy.server.judges.base import Verdict
 from tlsproxy.server.smtp.delivering.knowledge import Knowledge
 from tlsproxy.server.smtp.service import SmtpTools
@@ -165,7 +166,7 @@ class Scene:
         return closed
 
 
-def tools_of(config: Config, zones: Zones, judge: Judge) -> Callable[[Mapping[str, Way]], SmtpTools]:
+def tools_of(config: Config, lookup: Lookup, judge: Judge) -> Callable[[Mapping[str, Way]], SmtpTools]:
     """What sessions work with."""
 
     def make(ways: Mapping[str, Way]) -> SmtpTools:
@@ -173,6 +174,6 @@ def tools_of(config: Config, zones: Zones, judge: Judge) -> Callable[[Mapping[st
             name: Knowledge(ways[name], HOST.encode(), config.backend[name].identity) for name in ("strangers", "users")
         }
         is_judged_here = config.smtp is not None and config.smtp.submission.auth != "replay"  # type: ignore[union-attr]
-        return SmtpTools(lookup=zones.look_up, judge=judge if is_judged_here else None, knowledge=knowledge)
+        return SmtpTools(lookup=lookup, judge=judge if is_judged_here else None, knowledge=knowledge)
 
     return make

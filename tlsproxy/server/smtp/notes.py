@@ -32,6 +32,8 @@ class _Envelope:
     sender: bytes
     recipients: list[bytes] = field(default_factory=list)
     accepted: int = 0
+    would: str | None = None
+    """What would have become of it, were the checks meant or the recipients not exempt."""
 
 
 class Notes:
@@ -73,8 +75,10 @@ class Notes:
     def judged(self, judgement: Judgement | None, *, skipped: str | None = None) -> None:
         """What the checks of the client came to, or why there were none."""
         self._checks = skipped or "done"
-        if judgement is not None:
-            self._words["would"] = judgement.would or self._words["would"]
+        if judgement is not None and judgement.would is not None:
+            self._words["would"] = judgement.would
+            if self._envelope is not None:
+                self._envelope.would = judgement.would
 
     def found(self, check: str, result: str) -> None:
         """A check's result, by the check's name: iprev, helo_check or spf."""
@@ -132,7 +136,7 @@ class Notes:
             to=told,
             size=carried.size,
             bare_newlines=carried.bare_newlines,
-            would=self._words["would"],
+            would=self._envelope.would if self._envelope else None,
             reply=_text(carried.reply),
         )
 
