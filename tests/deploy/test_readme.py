@@ -15,6 +15,7 @@ from tlsproxy.core.summary import Summary
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
+COMMON = ("ts", "level", "event")
 
 
 def section(title: str) -> str:
@@ -46,8 +47,16 @@ def test_every_field_of_a_closed_session_is_told() -> None:
     assert list(table("session.closed")) == list(fields)
 
 
-def test_every_field_has_an_example() -> None:
-    assert [name for name, cells in table("session.closed").items() if len(cells) != 2 or not cells[1]] == []
+def test_every_field_that_smtp_adds_is_told() -> None:
+    summary = a_summary()
+    fields = summary.as_fields(Outcome(phase=Phase.MAIL, reason=Reason.CLIENT_CLOSED))
+    (example,) = (each for each in examples() if each["event"] == Event.SESSION_CLOSED and "role" in each)
+    assert list(table("SMTP in session.closed")) == [name for name in example if name not in {*fields, *COMMON}]
+
+
+@pytest.mark.parametrize("title", ["session.closed", "SMTP in session.closed"])
+def test_every_field_has_an_example(title: str) -> None:
+    assert [name for name, cells in table(title).items() if len(cells) != 2 or not cells[1]] == []
 
 
 def test_every_event_is_told() -> None:

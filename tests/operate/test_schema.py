@@ -11,10 +11,13 @@ from jsonschema import Draft202012Validator, FormatChecker
 
 from tlsproxy.core.addresses import Peer, peer_from
 from tlsproxy.core.events import Event
-from tlsproxy.core.kinds import ListenerTls, LogFormat, LoginResult, LogLevel, ProtocolName, Side
+from tlsproxy.core.kinds import ListenerTls, LogFormat, LoginResult, LogLevel, Mode, ProtocolName, Side, SmtpRole
 from tlsproxy.core.outcome import Outcome, Phase, Reason
 from tlsproxy.core.summary import SCHEMA_VERSION, Summary
 from tlsproxy.operate.logs import Logs
+from tlsproxy.senders.identity import HelloResult, IprevResult
+from tlsproxy.senders.local import Skip
+from tlsproxy.senders.spf import SpfVerdict
 
 PATH = Path(__file__).parents[2] / "deploy" / "log-schema.json"
 SCHEMA: dict[str, Any] = json.loads(PATH.read_text("utf-8"))
@@ -48,6 +51,21 @@ def summary(client: Peer = CLIENT, **facts: Any) -> Summary:
 
 def closed(phase: Phase = Phase.RELAY, reason: Reason = Reason.CLIENT_CLOSED, **facts: Any) -> dict[str, Any]:
     return dict(summary(**facts).as_fields(Outcome(phase=phase, reason=reason)))
+
+
+MESSAGE: dict[str, Any] = {**CONNECTION, "message": "k3j2h4g1.1", "user": None, "sender": "joe@b.example"}
+SMTP: dict[str, Any] = {
+    "role": SmtpRole.MX,
+    "helo": "mail.b.example",
+    "iprev": IprevResult.PASS,
+    "helo_check": HelloResult.MATCH,
+    "spf": SpfVerdict.FAIL,
+    "would": Mode.REJECT,
+    "checks": "done",
+    "messages": 1,
+    "recipients": 2,
+    "refused": 0,
+}
 
 
 LINES: dict[Event, dict[str, Any]] = {
@@ -105,6 +123,29 @@ LINES: dict[Event, dict[str, Any]] = {
     Event.LOGIN_SUCCEEDED: {**CONNECTION, "user": b"anna", "mechanism": "PLAIN"},
     Event.PASSWORD_EXPOSED: {**CONNECTION, "user": None, "mechanism": "LOGIN"},
     Event.STARTTLS_INJECTION: CONNECTION,
+    Event.GREETING_PRECEDED: CONNECTION,
+    Event.SENDER_UNCHECKED: {**CONNECTION, "reason": Skip.PRIVATE, "count": 3, "hint": "look at exempt_networks"},
+    Event.SENDER_MISMATCHED: MESSAGE,
+    Event.MESSAGE_RELAYED: {
+        **MESSAGE,
+        "recipients": 2,
+        "to": ["anna@example.org", "bert@example.org"],
+        "size": 1000,
+        "bare_newlines": 0,
+        "would": None,
+        "reply": "250 2.0.0 queued",
+    },
+    Event.MESSAGE_REFUSED: {
+        **MESSAGE,
+        "reason": "spf_fail",
+        "by": "proxy",
+        "recipient": "anna@example.org",
+        "limit": None,
+        "reply": "550 5.7.23 no",
+    },
+    Event.RELAY_EXPOSED: {"backend": "smtp", "address": "127.0.0.1:25", "hint": "look at mynetworks"},
+    Event.DNS_FAILED: {"asked": 20, "failed": 11, "seconds": 60.0},
+    Event.JUDGE_FAILED: {"reason": Reason.BACKEND_DOWN, "error": "127.0.0.1:143: Connection refused"},
     Event.LOG_DROPPED: {"count": 7},
 }
 OPTIONAL = {(Event.CONFIG_LOADED, "path")}
@@ -164,9 +205,18 @@ def test_value_of_another_kind_is_noticed(written: Written, event: Event) -> Non
 
 
 def test_closed_session_has_nothing_but_what_the_schema_names(written: Written) -> None:
-    line = written(Event.SESSION_CLOSED, closed())
+    line = written(Event.SESSION_CLOSED, {**closed(), **SMTP})
     assert set(SCHEMA["$defs"]["session.closed"]["properties"]) == set(line)
     assert not VALIDATOR.is_valid({**line, "password": "x"})
+
+
+def test_closed_session_of_smtp_has_all_of_its_fields_or_none(written: Written) -> None:
+    line = written(Event.SESSION_CLOSED, {**closed(Phase.MAIL), **SMTP})
+    VALIDATOR.validate(line)
+    for key in SMTP:
+        assert not VALIDATOR.is_valid({name: value for name, value in line.items() if name != key}) or key == "role"
+        assert not VALIDATOR.is_valid({**line, key: {"odd": [None]}}), key
+    VALIDATOR.validate({**line, **dict.fromkeys(("helo", "iprev", "helo_check", "spf", "would", "checks"))})
 
 
 def test_closed_session_with_every_fact(written: Written) -> None:
@@ -205,3 +255,13 @@ def test_schema_knows_every_ending_and_no_other() -> None:
     assert defs["session.closed"]["properties"]["side"]["enum"] == list(Side)
     assert defs["session.closed"]["properties"]["login"]["enum"] == list(LoginResult)
     assert SCHEMA["properties"]["level"]["enum"] == list(LogLevel)
+
+
+def test_schema_knows_every_word_of_smtp_and_no_other() -> None:
+    told = SCHEMA["$defs"]["session.closed"]["properties"]
+    assert told["role"]["enum"] == list(SmtpRole)
+    assert told["iprev"]["enum"] == [*IprevResult, None]
+    assert told["helo_check"]["enum"] == [*HelloResult, None]
+    assert told["spf"]["enum"] == [*SpfVerdict, None]
+    assert told["checks"]["enum"] == ["done", "none", *Skip, None]
+    assert SCHEMA["$defs"]["would"]["enum"] == [Mode.DEFER, Mode.REJECT, None]
