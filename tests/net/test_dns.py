@@ -127,6 +127,22 @@ async def test_a_truncated_answer_is_asked_for_over_tcp(plane: Plane, server: Na
 
 
 @on_both_planes
+async def test_a_server_that_hangs_up_is_no_good(plane: Plane, server: NameServer) -> None:
+    server.truncated.add("a.example")
+    server.hung_up.add("a.example")
+    with pytest.raises(LookupFailedError):
+        await resolver_of(server).look_up("a.example", MX)
+
+
+@on_both_planes
+async def test_forged_answers_are_passed_over(plane: Plane, server: NameServer) -> None:
+    """Nothing, the question itself, an answer to another question, and one with another id come first."""
+    server.forged.add("six.example")
+    assert await resolver_of(server).look_up("six.example", AAAA) == (IPv6Address("2001:db8::1"),)
+    assert len(server.asked) == 1
+
+
+@on_both_planes
 async def test_an_answer_is_remembered(plane: Plane, server: NameServer) -> None:
     resolver = resolver_of(server)
     for name in ("a.example", "A.EXAMPLE.", "nobody.example", "a.example", "nobody.example"):
@@ -296,15 +312,15 @@ async def test_slow_servers_hold_nobody_up(plane: Plane, closing: Any) -> None:
     zones.delay_s = 1.0
     server = closing(NameServer(zones))
     resolver = resolver_of(server, timeout_s=3.0, entries=1000)
-    lag_s = busy_s = 0.0
+    wall_s = cpu_s = 0.0
 
     async def watch() -> None:
-        nonlocal lag_s, busy_s
+        nonlocal wall_s, cpu_s
         while True:
-            before, busy_before = time.monotonic(), time.thread_time()
+            wall, cpu = time.monotonic(), time.thread_time()
             await asyncio.sleep(0.01)
-            lag_s = max(lag_s, time.monotonic() - before - 0.01)
-            busy_s = max(busy_s, time.thread_time() - busy_before)
+            wall_s = max(wall_s, time.monotonic() - wall - 0.01)
+            cpu_s = max(cpu_s, time.thread_time() - cpu)
 
     async def check(number: int) -> SpfVerdict:
         domain = f"{number}.example"
@@ -319,8 +335,8 @@ async def test_slow_servers_hold_nobody_up(plane: Plane, closing: Any) -> None:
     assert time.monotonic() - start < 6.0
     watching.cancel()
     await asyncio.wait([watching])
-    assert busy_s < 0.1
-    assert lag_s < 1, "nothing blocks; how soon a busy machine gives us a core is not ours to say"
+    assert cpu_s < 0.1  # in CPU time, which does not know what else this machine does
+    assert wall_s < 0.5  # whoever waits for an answer in the loop needs a second
 
 
 async def test_servers_of_the_system(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

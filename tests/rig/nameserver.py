@@ -46,6 +46,10 @@ class NameServer(AbstractContextManager["NameServer"]):
         """Names that are answered with bytes that are no message."""
         self.truncated: set[str] = set()
         """Names whose answers over UDP are always truncated."""
+        self.forged: set[str] = set()
+        """Names whose answers over UDP come behind forged ones."""
+        self.hung_up: set[str] = set()
+        """Names whose questions over TCP end the connection."""
         self.asked: list[tuple[str, str, str]] = []
         """(``udp`` or ``tcp``, name, type), in order."""
         self.address = self._bind()
@@ -104,7 +108,15 @@ class NameServer(AbstractContextManager["NameServer"]):
         wire, peer = self._udp.recvfrom(65536)
         answer = self._answer("udp", wire)
         if answer is not None:
-            self._later(partial(self._udp.sendto, answer, peer))
+            for sent in [*self._forgeries(wire), answer]:
+                self._later(partial(self._udp.sendto, sent, peer))
+
+    def _forgeries(self, wire: bytes) -> list[bytes]:
+        query = dns.message.from_wire(wire)
+        if _text(query) not in self.forged:
+            return []
+        others = [dns.message.make_query("forged.example", "A", id=query.id), dns.message.make_query("a.example", "A")]
+        return [b"", wire, *(dns.message.make_response(other).to_wire() for other in others)]
 
     def _accept(self, selector: selectors.BaseSelector) -> None:
         peer, _ = self._tcp.accept()
@@ -115,9 +127,10 @@ class NameServer(AbstractContextManager["NameServer"]):
             with suppress(OSError):
                 data = peer.recv(65536)
             heard.extend(data)
-            if not data:
+            if not data or any(name.split(".")[0].encode() in data for name in self.hung_up):
                 selector.unregister(peer)
                 peer.close()
+                return
             while len(heard) >= 2 and len(heard) >= 2 + (size := struct.unpack_from("!H", heard)[0]):
                 answer = self._answer("tcp", bytes(heard[2 : 2 + size]))
                 del heard[: 2 + size]
@@ -135,7 +148,7 @@ class NameServer(AbstractContextManager["NameServer"]):
         except dns.exception.DNSException:
             return None
         question = query.question[0]
-        name = ".".join(label.decode("latin-1") for label in question.name.labels[:-1]).lower()
+        name = _text(query)
         record_type = dns.rdatatype.to_text(question.rdtype)
         self.asked.append((transport, name, record_type))
         if name in self.garbled:
@@ -178,6 +191,10 @@ class NameServer(AbstractContextManager["NameServer"]):
         if not self.zones.has(name):
             response.set_rcode(dns.rcode.NXDOMAIN)
         return True
+
+
+def _text(query: dns.message.Message) -> str:
+    return ".".join(label.decode("latin-1") for label in query.question[0].name.labels[:-1]).lower()
 
 
 def _rrset(name: str, ttl_s: int, record_type: str, texts: list[str]) -> dns.rrset.RRset:
