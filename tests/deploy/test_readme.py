@@ -107,11 +107,21 @@ def toml_blocks(document: str) -> list[str]:
 
 
 def test_the_configuration_in_the_readme_has_five_lines_and_serves_four_ports(tmp_path: Path) -> None:
-    (block,) = toml_blocks("README.md")
-    (tmp_path / "tlsproxy.toml").write_text(block)
-    config = load_config(tmp_path / "tlsproxy.toml", {})
+    block, smtp = toml_blocks("README.md")
     assert len(block.splitlines()) == 5
-    assert [each.name for each in config.listener] == ["imaps", "imap", "pop3s", "pop3"]
+    names = ["imaps", "imap", "pop3s", "pop3"]
+    for text, more in ((block, []), (block + smtp, ["smtp", "submissions", "submission"])):
+        (tmp_path / "tlsproxy.toml").write_text(text)
+        config = load_config(tmp_path / "tlsproxy.toml", {})
+        assert [each.name for each in config.listener] == names + more
+
+
+def test_the_configurations_for_smtp_can_be_loaded(tmp_path: Path) -> None:
+    tls = '[tls]\ncertificates = [{ chain = "mail.pem", key = "mail.key" }]\n'
+    for block, names in zip(toml_blocks("deploy/smtp.md"), (["submissions", "submission"], ["smtp"]), strict=True):
+        (tmp_path / "tlsproxy.toml").write_text(tls + block)
+        config = load_config(tmp_path / "tlsproxy.toml", {})
+        assert [each.name for each in config.listener if each.role] == names
 
 
 def test_the_configurations_for_systemd_can_be_loaded(tmp_path: Path) -> None:
@@ -122,7 +132,7 @@ def test_the_configurations_for_systemd_can_be_loaded(tmp_path: Path) -> None:
         assert str(config.listener[0].bind[0]) == first_bind
 
 
-@pytest.mark.parametrize("document", ["README.md", "CHANGELOG.md", "deploy/README.md"])
+@pytest.mark.parametrize("document", ["README.md", "CHANGELOG.md", "deploy/README.md", "deploy/smtp.md"])
 def test_links_lead_somewhere(document: str) -> None:
     path = ROOT / document
     text = path.read_text()

@@ -135,3 +135,14 @@ def test_any_bytes_give_one_line_or_a_refusal(words: bytes) -> None:
     if isinstance(mail, MailFrom):
         again = parse_mail(mail.encode(ALL, 0)[len("MAIL ") : -2], ALL)
         assert again == mail
+
+
+def test_an_equals_sign_that_was_not_encoded() -> None:
+    mail = parse_mail(b"FROM:<a@b> ENVID=x=y AUTH=prvs=1=a@b", ALL)
+    assert isinstance(mail, MailFrom)
+    assert mail.encode(ALL, 0) == b"MAIL FROM:<a@b> ENVID=x+3Dy\r\n"
+    rcpt = parse_rcpt(b"TO:<prvs=1=a@b> ORCPT=rfc822;prvs=1=a@b", ALL, is_utf8=False)
+    assert isinstance(rcpt, RcptTo)
+    assert rcpt.encode(ALL) == b"RCPT TO:<prvs=1=a@b> ORCPT=rfc822;prvs+3D1+3Da@b\r\n"
+    assert isinstance(parse_mail(b"FROM:<a@b> SIZE=1=2", ALL), Reply)
+    assert isinstance(parse_mail(b"FROM:<a@b> BODY=7BIT=", ALL), Reply)

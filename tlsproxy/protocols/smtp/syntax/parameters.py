@@ -5,11 +5,13 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Final
 
-_PARAMETER: Final = re.compile(rb"([A-Za-z0-9][A-Za-z0-9-]*)(?:=([\x21-\x3c\x3e-\x7e\x80-\xff]+))?")
+# An equals sign within a value is wrong, and some leave it as it stands in addresses that carry a signature.
+_PARAMETER: Final = re.compile(rb"([A-Za-z0-9][A-Za-z0-9-]*)(?:=([\x21-\x3c\x3e-\x7e\x80-\xff][\x21-\x7e\x80-\xff]*))?")
 # RFC 3461 §4.
 _XTEXT: Final = rb"(?:[\x21-\x2a\x2c-\x3c\x3e-\x7e]|\+[0-9A-Fa-f]{2})+"
 _ENVELOPE_ID: Final = re.compile(_XTEXT)
 _ORIGINAL_RECIPIENT: Final = re.compile(rb"[A-Za-z0-9-]+;" + _XTEXT)
+_EQUALS: Final = (b"=", b"+3D")
 _SIZE: Final = re.compile(rb"[0-9]{1,20}")  # RFC 1870 §4
 
 _ENVELOPE_ID_LIMIT_BYTES: Final = 100  # RFC 3461 §4.4
@@ -89,8 +91,9 @@ def read_ret(value: bytes) -> Ret | None:
 
 def read_envelope_id(value: bytes) -> bytes | None:
     """An envelope's id in xtext; None if it is none, or too long."""
-    is_one = len(value) <= _ENVELOPE_ID_LIMIT_BYTES and _ENVELOPE_ID.fullmatch(value)
-    return value if is_one else None
+    text = value.replace(*_EQUALS)
+    is_one = len(text) <= _ENVELOPE_ID_LIMIT_BYTES and _ENVELOPE_ID.fullmatch(text)
+    return text if is_one else None
 
 
 def read_notify(value: bytes) -> tuple[Notify, ...] | None:
@@ -103,8 +106,9 @@ def read_notify(value: bytes) -> tuple[Notify, ...] | None:
 
 def read_original_recipient(value: bytes) -> bytes | None:
     """An address type and an address in xtext; None if it is not, or too long."""
-    is_one = len(value) <= _ORIGINAL_RECIPIENT_LIMIT_BYTES and _ORIGINAL_RECIPIENT.fullmatch(value)
-    return value if is_one else None
+    text = value.replace(*_EQUALS)
+    is_one = len(text) <= _ORIGINAL_RECIPIENT_LIMIT_BYTES and _ORIGINAL_RECIPIENT.fullmatch(text)
+    return text if is_one else None
 
 
 _BODIES: Final[Mapping[bytes, Body]] = {body.encode("ascii"): body for body in Body}
