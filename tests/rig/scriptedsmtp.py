@@ -230,7 +230,9 @@ class OldSmtp:
     def _take(self, visitor: Visitor) -> None:
         self._act(visitor, "CONTENT")
         content = visitor.content()
-        visitor.contents.append(content)
+        with self._changed:
+            visitor.contents.append(content)
+            self._changed.notify_all()
         answer = self.script.next("DOT")
         if isinstance(answer, bytes) and answer.startswith(b"250"):
             with self._changed:

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import socket
 import ssl
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Self
@@ -63,10 +64,12 @@ class Judge:
         self.verdicts: dict[bytes, Verdict] = {PASSWORD: Verdict.OK}
         self.silent: set[bytes] = set()
         """Passwords of which it never says anything."""
+        self.asked = threading.Semaphore(0)
         self.given_up = 0
         """How often nobody wanted to know any more."""
 
     async def judge(self, user: bytes, password: bytes, client_key: bytes) -> Verdict:  # noqa: ARG002 - an interface
+        self.asked.release()
         if password in self.silent:
             try:
                 await asyncio.get_running_loop().create_future()

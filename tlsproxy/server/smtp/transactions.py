@@ -50,10 +50,11 @@ class Transactions:
             mail: The sender.
             size_limit: Octets of the largest message that was offered.
         """
+        self._notes.began(mail)
         if mail.size is not None and mail.size > size_limit:
+            self._notes.refused("message_too_big", MESSAGE_TOO_BIG)
             self._conversation.answer(MESSAGE_TOO_BIG)
             return
-        self._notes.began(mail)
         with self._caller.served():
             answer = await self._desk.sender(mail) or await self._spending.message()
             if answer is None:
