@@ -212,6 +212,14 @@ def test_only_a_question_can_be_answered(*, is_asked: bool) -> None:
         conversation.answer(answers.OK)
 
 
+def test_nothing_is_answered_once_the_client_is_gone() -> None:
+    conversation = make()
+    assert isinstance(step(conversation, b"EHLO a.example\r\n"), Hello)
+    conversation.close()
+    with pytest.raises(TlsProxyError):
+        conversation.answer(answers.OK)
+
+
 @pytest.mark.parametrize("line", [b"NOOP\r\n", b"VRFY joe\r\n", b"HELP\r\n", b"RCPT TO:<c@d>\r\n", b"DATA\r\n"])
 def test_a_client_that_only_keeps_us_busy_is_sent_away(line: bytes) -> None:
     conversation = make(settings=replace(SETTINGS, max_recipients=2, is_strict_sync=False))

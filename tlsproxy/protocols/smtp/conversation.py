@@ -161,6 +161,10 @@ class Conversation:
         """Take what is to be sent now."""
         return self._turn.take_output()
 
+    def close(self) -> None:
+        """The client is gone: nothing is answered any more."""
+        self._turn.close()
+
     def _hear(self, line: bytes | LineFault) -> None:
         if line is LineFault.TLS:
             self._turn.hang_up(Reason.NOT_MAIL)

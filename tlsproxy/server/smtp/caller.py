@@ -48,6 +48,11 @@ class Caller:
         self.endpoint.let_go()
         return self.endpoint
 
+    def close(self) -> None:
+        """Forget whoever works for it; a cycle through its methods would wait for the garbage collector."""
+        self._leave = _ignore
+        self._conversation.close()
+
     async def listen(self) -> None:
         """Wait for more bytes.
 
@@ -133,3 +138,6 @@ class Caller:
                 raise SessionEndedError(Reason.CLIENT_CLOSED)
             case ending:
                 raise PeerLostError(ending)
+
+
+def _ignore(_reason: Reason) -> None: ...

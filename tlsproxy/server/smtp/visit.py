@@ -113,6 +113,7 @@ class Visit:
     def close(self) -> None:
         """Let go of everything but the client."""
         self._deadline.close()
+        self._caller.close()
         self._desk.close()
         self._delivery.drop()
 

@@ -105,6 +105,10 @@ class Turn:
         self.mode = Mode.COMMAND
         then(reply)
 
+    def close(self) -> None:
+        """Forget an open question: it would hold whoever asked it in a cycle, to wait for the garbage collector."""
+        self._then = _nothing_was_asked
+
     def hang_up(self, reason: Reason) -> None:
         """Say why, and end."""
         ref = self._settings.ref.decode("ascii", "replace")
