@@ -51,11 +51,11 @@ fmt: $(VENV)/check.installed
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# The load generator and the backend of the benchmark.
+# The load generators and the backends of the benchmark.
 NATIVE := build/bench
-native: $(NATIVE)/loadgen $(NATIVE)/backend
+native: $(addprefix $(NATIVE)/,loadgen backend smtpload smtpsink)
 
-$(NATIVE)/%: bench/native/%.c bench/native/common.h
+$(NATIVE)/%: bench/native/%.c bench/native/common.h bench/native/mail.h
 	@mkdir -p $(NATIVE)
 	$(CC) -O2 -Wall -Wextra -Wshadow -o $@ $< -lssl -lcrypto
 

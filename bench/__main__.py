@@ -7,14 +7,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-from bench import data, flood, growth, machine, plot, report
+from bench import data, flood, growth, machine, mail, plot, report
 from bench.peers import PEERS, Peer, tlsproxy, version
 from bench.processes import BenchError, adopt_orphans
 from bench.rig import Rig, rig
 from bench.runs import FULL, QUICK, Table
 
 _HERE: Final = Path(__file__).parent
-_PARTS: Final = ("work", "memory", "growth", "workers", "flood", "data")
+_PARTS: Final = ("work", "memory", "growth", "workers", "flood", "mail", "data")
+_QUICK_SHARE: Final = 0.25
 _LATEST: Final = _HERE / "results" / "latest.json"
 
 
@@ -38,6 +39,8 @@ def main() -> int:
     }
     with rig(machine.Cores.divide()) as place:
         _measure(place, peers, ours, options, result)
+        if "mail" in options.parts:
+            _mail(place, ours, options, result)
         if "data" in options.parts:
             result.setdefault("data", {}).update(data.data(ours, place.cores.proxy, report.say))
     outlook = ""
@@ -78,6 +81,17 @@ def _measure(
         grown.update(growth.processes(place, ours[0], report.say))
     if "flood" in options.parts and not options.quick:
         flooded.update(flood.flood(place, known, report.say))
+
+
+def _mail(place: Rig, ours: list[Peer], options: argparse.Namespace, result: dict[str, Any]) -> None:
+    peers = [peer for peer in mail.PEERS_OF_MAIL if _is_wanted(peer, options) and _is_there(peer)]
+    result["versions"] |= {peer.name: version(peer) for peer in peers}
+    found = mail.Result(say=report.say, **result.get("mail", {}))
+    repeats = options.repeats or (QUICK if options.quick else FULL).repeats
+    share = _QUICK_SHARE if options.quick else 1
+    # The event loop makes no difference to what is asked one command at a time, and has no column.
+    mail.mail(place, [*peers, *(peer for peer in ours if peer.loop == "auto")], repeats, found, share)
+    result["mail"] = {"peers": found.peers, "samples": found.samples, "notes": found.notes}
 
 
 def _options() -> argparse.Namespace:

@@ -155,16 +155,19 @@ class Variant:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Running:
-    """A proxy that listens."""
+    """A proxy that listens.
+
+    Attributes:
+        peer: What it is.
+        target: Where load goes to.
+        submission: Where users who send go to, if it does SMTP.
+        tree: Its processes.
+    """
 
     peer: Peer
-    port: int
+    target: str
+    submission: str
     tree: Tree
-
-    @property
-    def target(self) -> str:
-        """Where load goes to."""
-        return f"127.0.0.1:{self.port}"
 
 
 def version(peer: Peer) -> str:
@@ -185,16 +188,15 @@ def running(rig: Rig, peer: Peer, variant: Variant) -> Iterator[Running]:
         if peer.helper:
             helper = _write(peer.helper, folder, values)
             stack.enter_context(Tree(_command(peer, helper, folder), rig.cores.load, folder))
-            _wait(int(values["helper"].rpartition(":")[2]), None)
+            _wait(values["helper"], None)
         config = _write(peer.template, folder, values)
         environment = {
             "OPENSSL_CONF": str(rig.openssl_config),
             "PYTHONPATH": os.environ.get("BENCH_SOURCE", str(_SOURCE)),
         }
         tree = stack.enter_context(Tree(_command(peer, config, folder), rig.cores.proxy, folder, environment))
-        port = int(values["port"])
-        _wait(port, tree)
-        yield Running(peer=peer, port=port, tree=tree)
+        _wait(values["listen"], tree)
+        yield Running(peer=peer, target=values["listen"], submission=values["submission"], tree=tree)
 
 
 def _values(rig: Rig, peer: Peer, variant: Variant, folder: Path) -> dict[str, str]:
@@ -206,6 +208,7 @@ def _values(rig: Rig, peer: Peer, variant: Variant, folder: Path) -> dict[str, s
         "host": "127.0.0.1",
         "port": str(port),
         "listen": f"127.0.0.1:{port}",
+        "submission": f"127.0.0.1:{free_port()}",
         "backend": rig.backend,
         "backend_host": rig.backend.partition(":")[0],
         "backend_port": rig.backend.partition(":")[2],
@@ -221,6 +224,7 @@ def _values(rig: Rig, peer: Peer, variant: Variant, folder: Path) -> dict[str, s
         "stranger": "dovenull" if is_root else getpass.getuser(),
         # hitch as well, but takes a name only from root.
         "hitch_user": 'user = "nobody"\ngroup = "nogroup"' if is_root else "",
+        **rig.more,
     }
 
 
@@ -237,13 +241,14 @@ def _command(peer: Peer, config: Path, folder: Path) -> list[str]:
     return [peer.program, *(part.format(config=config, folder=folder) for part in peer.command)]
 
 
-def _wait(port: int, tree: Tree | None) -> None:
+def _wait(address: str, tree: Tree | None) -> None:
+    host, _, port = address.partition(":")
     deadline = time.monotonic() + _START_PATIENCE_S
     while time.monotonic() < deadline:
         if tree is not None:
             tree.check()
         try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            socket.create_connection((host, int(port)), timeout=1).close()
         except OSError:
             time.sleep(0.05)
         else:

@@ -7,6 +7,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Final
 
+from bench.mail import KINDS
 from bench.runs import FIGURES, Figure, Samples
 
 _BEGIN: Final = "<!-- results: written by `python -m bench --write-readme` -->"
@@ -116,6 +117,25 @@ def data_table(found: Mapping[str, Mapping[str, float]]) -> str:
     return grid(["MB a second of CPU", *found], lines)
 
 
+def mail_table(found: Mapping[str, Any], ours: Sequence[str]) -> str:
+    """What a second of CPU carries of SMTP, a line for each kind of mail; each of ours over the best of the others."""
+    columns = [name for name in found["peers"] if name not in ours]
+    own = [name for name in ours if name in found["peers"]]
+    lines = []
+    for kind in KINDS:
+        values = {name: median(each) for name, each in found["samples"].get(kind.key, {}).items()}
+        if not values:
+            continue
+        best = max((name for name in columns if name in values), key=lambda name: values[name], default="")
+        line = [f"{kind.title}, {kind.unit}"]
+        line += [f"**{number(values[name])}**" if name == best else number(values.get(name)) for name in columns]
+        for name in own:
+            ratio = values[name] / values[best] if best and name in values else None
+            line += [number(values.get(name)), number(ratio)]
+        lines.append(line)
+    return grid(["a second of CPU carries", *columns, *(part for name in own for part in (name, "ratio"))], lines)
+
+
 def growth_text(found: Mapping[str, Any]) -> str:
     """What the door and a second worker do, in sentences."""
     text = []
@@ -146,9 +166,9 @@ def whole(result: Mapping[str, Any], outlook: str) -> str:
     """All that the README shows of a run."""
     ours = result["ours"]
     facts = result["machine"]
-    versions = ", ".join(
-        f"{name} {version}" for name, version in _in_order(result["versions"], result["peers"]).items()
-    )
+    mail = result.get("mail")
+    known = dict.fromkeys([*result["peers"], *(mail["peers"] if mail else ())])
+    versions = ", ".join(f"{name} {version}" for name, version in _in_order(result["versions"], list(known)).items())
     place = (
         f"{facts['processor']}, {facts['cores']} cores, {facts['memory']}; {facts['system']}, "
         f"Linux {facts['kernel']}, OpenSSL {facts['openssl']}. {versions}."
@@ -168,6 +188,8 @@ def whole(result: Mapping[str, Any], outlook: str) -> str:
         ]
     if result.get("flood"):
         parts += ["### Flood", flood_table(_in_order(result["flood"], result["peers"]))]
+    if mail:
+        parts += ["### SMTP", mail_table(mail, ours), *(f"* {note}" for note in mail["notes"])]
     if result.get("data"):
         parts += ["### SMTP content", data_table(_in_order(result["data"], result["peers"]))]
     return "\n\n".join(part for part in parts if part)

@@ -3,7 +3,7 @@
 import socket
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -44,6 +44,7 @@ class Rig:
         pairs: Certificates by kind of key: "ecdsa" (P-256) and "rsa" (2048 bits).
         backend: Address of the backend, "ADDRESS:PORT".
         openssl_config: What OPENSSL_CONF is for every proxy.
+        more: What configurations of one kind of measurement need besides, by name.
     """
 
     folder: Path
@@ -51,6 +52,7 @@ class Rig:
     pairs: dict[str, Pair]
     backend: str
     openssl_config: Path = _OPENSSL_CONFIG
+    more: Mapping[str, str] = field(default_factory=dict)
     _numbers: Iterator[int] = field(default_factory=count)
 
     def new_folder(self) -> Path:

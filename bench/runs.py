@@ -10,10 +10,9 @@ from typing import Any, Final
 from bench.peers import Peer, Running, Variant, running
 from bench.processes import BenchError, Load, settle
 from bench.rig import NATIVE, Rig
+from bench.spending import check_tls, spent
 
 CAP: Final = 10
-_CIPHER: Final = "TLS_AES_256_GCM_SHA384"
-_GROUP: Final = "X25519"
 _KEYS: Final = {"ecdsa": "EC-256", "rsa": "RSA-2048"}
 _SESSIONS: Final = 64
 _BULK_SESSIONS: Final = 4
@@ -206,14 +205,8 @@ def measured(rig: Rig, proxy: Running, mode: str, *arguments: object) -> tuple[f
     Raises:
         BenchError: Something failed, or TLS was not what all others spoke.
     """
-    with load(rig, proxy, mode, *arguments) as generator:
-        settle()
-        before = proxy.tree.cpu_s()
-        result = generator.go()
-        settle()
-        used = proxy.tree.cpu_s() - before
-    if (result["cipher"], result["group"]) != (_CIPHER, _GROUP):
-        raise BenchError(f"{result['cipher']} with {result['group']} instead of {_CIPHER} with {_GROUP}")
+    used, result = spent(proxy, load(rig, proxy, mode, *arguments))
+    check_tls(result)
     return used, result
 
 

@@ -1,12 +1,10 @@
 """A miniature of the benchmark: the programs that make load, and tlsproxy between them."""
 
 import os
-import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import pytest
 
@@ -20,26 +18,7 @@ from bench.runs import CAP, SOURCES, TINY, Table, load, measured
 ROOT = Path(__file__).parents[2]
 SPOILT_BYTE = "100000"
 
-pytestmark = [pytest.mark.skipif(shutil.which("taskset") is None, reason="taskset (util-linux) is missing")]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def native(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    compiler = shutil.which("cc")
-    if compiler is None:
-        _miss("there is no C compiler")
-    folder = tmp_path_factory.mktemp("native")
-    for name, libraries in (("backend", ()), ("loadgen", ("-lssl", "-lcrypto"))):
-        source = ROOT / "bench" / "native" / f"{name}.c"
-        command = [compiler, "-O1", "-Wall", "-Wextra", "-Werror", "-o", folder / name, source, *libraries]
-        built = subprocess.run(command, capture_output=True, text=True, check=False)
-        if "openssl/" in built.stderr and "No such file" in built.stderr:
-            _miss("the headers of OpenSSL (libssl-dev) are missing")
-        assert built.returncode == 0, built.stderr
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(rigs, "NATIVE", folder)
-        patch.setattr("bench.runs.NATIVE", folder)
-        yield folder
+pytestmark = pytest.mark.usefixtures("native")
 
 
 @pytest.fixture
@@ -138,13 +117,6 @@ def test_load_that_does_not_get_ready_is_told(native: Path, place: Rig, proxy: R
     arguments = ["roundtrip", "--target", place.backend, "--sessions", "1"]  # plaintext where TLS is expected
     with pytest.raises(BenchError, match="instead of ready"), Load(native / "loadgen", arguments, place.cores.load):
         pass
-
-
-def _miss(what: str) -> NoReturn:
-    """Skip, but not where everything has to be there."""
-    if os.environ.get("CI") == "true":
-        pytest.fail(what)
-    pytest.skip(what)
 
 
 def _until(is_true: Any) -> None:
