@@ -5,8 +5,11 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from tlsproxy.core.kinds import Side
-from tlsproxy.core.outcome import Reason
-from tlsproxy.net.endpoint import Ending
+from tlsproxy.core.outcome import Phase, Reason
+from tlsproxy.net.endpoint import Ending, Endpoint
+from tlsproxy.server.chronicle import Chronicle
+
+_LINGER_S: Final = 1.0  # last words reach a client on a slow line; a client that never closes holds its place no longer
 
 
 class SessionEndedError(Exception):
@@ -66,6 +69,25 @@ class Deadline:
             self.move(self._until, reason)
         else:
             self._late(reason)
+
+
+async def part_from(client: Endpoint, words: bytes, chronicle: Chronicle) -> None:
+    """Say last words, if there are any, and give them time to arrive; to be stopped meanwhile ends it.
+
+    Args:
+        client: Who is to hear them.
+        words: Empty for a client that has had its last words, or must not have any.
+        chronicle: Where a bug of ours is written down: a session must end whatever happens here.
+    """
+    try:
+        if words:
+            client.push(words)
+        if chronicle.phase is not Phase.HANDSHAKE:
+            await client.part(_LINGER_S)
+    except asyncio.CancelledError:
+        return  # stopped a second time: the session ends right behind this
+    except Exception as error:  # noqa: BLE001 - a session ends here
+        chronicle.broken(error)
 
 
 def _ignore(_reason: Reason) -> None: ...

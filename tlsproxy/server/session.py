@@ -6,7 +6,7 @@ words have a task; a session in the relay is a few objects that wait to be calle
 
 import asyncio
 import socket
-from typing import Final, cast
+from typing import cast
 
 from tlsproxy.admission.base import Refused, Ticket
 from tlsproxy.core.addresses import Peer
@@ -17,13 +17,11 @@ from tlsproxy.net.relay import Relay, RelayEnd, RelayEnding
 from tlsproxy.net.tls.endpoint import TlsEndpoint
 from tlsproxy.protocols.replies import sentence
 from tlsproxy.server.chronicle import Chronicle
-from tlsproxy.server.ending import REASONS, SessionEndedError
+from tlsproxy.server.ending import REASONS, SessionEndedError, part_from
 from tlsproxy.server.keeper import Keeper
 from tlsproxy.server.opening import Opening
 from tlsproxy.server.parting import last_words
 from tlsproxy.server.plan import House, Service
-
-_LINGER_S: Final = 1.0  # last words reach a client on a slow line; a client that never closes holds its place no longer
 
 
 class Session:
@@ -206,19 +204,9 @@ class Session:
 
     async def _part(self, reason: Reason) -> None:
         """Last words, if the client has not had them, and time for them to arrive."""
-        if not self._is_reachable(reason):
-            return
-        client = self._scene.client
-        try:
+        if self._is_reachable(reason):
             words = b"" if self._is_told else self._last_words(reason)
-            if words:
-                client.push(words)
-            if self._chronicle.phase is not Phase.HANDSHAKE:
-                await client.part(_LINGER_S)
-        except asyncio.CancelledError:
-            return  # stopped a second time: the session ends right behind this
-        except Exception as error:  # noqa: BLE001 - a session ends here
-            self._chronicle.broken(error)
+            await part_from(self._scene.client, words, self._chronicle)
 
     def _last_words(self, reason: Reason) -> bytes:
         scene = self._scene

@@ -5,7 +5,6 @@ The same frame as ``server.session``, whose sessions become a blind relay; an SM
 
 import asyncio
 import socket
-from typing import Final
 
 from tlsproxy.admission.base import Ticket
 from tlsproxy.core.addresses import Peer
@@ -15,13 +14,11 @@ from tlsproxy.net.endpoint import Ending, Endpoint, PeerLostError
 from tlsproxy.net.tls.endpoint import TlsEndpoint
 from tlsproxy.protocols.replies import sentence, smtp_parting
 from tlsproxy.server.chronicle import Chronicle
-from tlsproxy.server.ending import REASONS, SessionEndedError
+from tlsproxy.server.ending import REASONS, SessionEndedError, part_from
 from tlsproxy.server.keeper import Keeper
 from tlsproxy.server.plan import House
 from tlsproxy.server.smtp.service import SmtpService
 from tlsproxy.server.smtp.visit import Visit
-
-_LINGER_S: Final = 1.0
 
 
 class SmtpSession:
@@ -103,18 +100,9 @@ class SmtpSession:
         """Last words, if the client has not had them, and time for them to arrive."""
         client = self._visit.client
         is_gone = client.ending is not None and (client.ending is not Ending.CLOSED or not self._is_told)
-        if is_gone or self._is_hurried:
-            return
-        try:
+        if not is_gone and not self._is_hurried:
             words = b"" if self._is_told else self._last_words(reason)
-            if words:
-                client.push(words)
-            if self._chronicle.phase is not Phase.HANDSHAKE:
-                await client.part(_LINGER_S)
-        except asyncio.CancelledError:
-            return  # stopped a second time: the session ends right behind this
-        except Exception as error:  # noqa: BLE001 - a session ends here
-            self._chronicle.broken(error)
+            await part_from(client, words, self._chronicle)
 
     def _last_words(self, reason: Reason) -> bytes:
         is_secret = self._service.tls is ListenerTls.IMPLICIT
