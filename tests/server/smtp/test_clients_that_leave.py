@@ -23,14 +23,16 @@ def resets(client: Client) -> None:
     client.reset()
 
 
-REASONS: Final = {closes: "client_closed", resets: "client_reset"}
+# Who closes with an answer unread resets, too; and OpenSSL may tell a reset as an end of file.
+REASONS: Final = frozenset({"client_closed", "client_reset"})
 
 both_ways = pytest.mark.parametrize("leave", [closes, resets])
 
 
-def assert_gone(scene: Scene, leave: Leave, visitors: int) -> None:
+def assert_gone(scene: Scene, visitors: int) -> None:
     closed = scene.closed()
-    assert (closed["reason"], closed["messages"]) == (REASONS[leave], 0)
+    assert closed["reason"] in REASONS
+    assert closed["messages"] == 0
     assert scene.old.messages == []
     assert not scene.log.lines(Event.MESSAGE_RELAYED)
     assert not scene.log.lines(Event.SESSION_BROKEN)
@@ -41,7 +43,7 @@ def assert_gone(scene: Scene, leave: Leave, visitors: int) -> None:
 @both_ways
 def test_at_once(scene: Scene, leave: Leave) -> None:
     leave(scene.call())
-    assert_gone(scene, leave, 0)
+    assert_gone(scene, 0)
 
 
 @both_ways
@@ -49,7 +51,7 @@ def test_in_the_middle_of_a_command(scene: Scene, leave: Leave) -> None:
     client = scene.call().greet()
     client.send(b"MAIL FROM:<jo")
     leave(client)
-    assert_gone(scene, leave, 1)
+    assert_gone(scene, 1)
 
 
 @both_ways
@@ -59,8 +61,7 @@ def test_under_tls(scene: Scene, leave: Leave, listener: str) -> None:
     if listener == "submission":
         client.start_tls(scene.pki.client_context())
     leave(client)
-    closed = scene.closed()
-    assert closed["reason"] in {REASONS[leave], "client_closed"}, "OpenSSL may tell a reset as an end of file"
+    assert scene.closed()["reason"] in REASONS
 
 
 @both_ways
@@ -87,7 +88,7 @@ def test_while_a_password_is_judged(scene: Scene, leave: Leave) -> None:
     scene.judge.asked.acquire()
     leave(client)
     closed = scene.closed()
-    assert closed["reason"] in {REASONS[leave], "client_closed"}
+    assert closed["reason"] in REASONS
     assert scene.judge.given_up == 1
     assert closed["login"] == "none"
 
@@ -113,7 +114,7 @@ def test_while_the_old_server_thinks(scene: Scene, leave: Leave, key: str) -> No
     leave(client)
     scene.log.closed()
     goes_on.set()
-    assert_gone(scene, leave, 2)
+    assert_gone(scene, 2)
 
 
 @both_ways
@@ -123,7 +124,7 @@ def test_in_the_middle_of_the_content(scene: Scene, leave: Leave, sent: bytes) -
     client = scene.call().greet().open()
     client.send(sent)
     leave(client)
-    assert_gone(scene, leave, 2)
+    assert_gone(scene, 2)
     torn = scene.old.visitors[-1].torn
     assert not torn.endswith((b"\r\n.\r\n", b"\r\n."))
     assert scene.old.said()[-1] == b"DATA", "and no QUIT either, which might be taken for content"
@@ -141,7 +142,8 @@ def test_while_it_is_delivered(scene: Scene, leave: Leave) -> None:
     goes_on.set()
     assert scene.log.wait(Event.MESSAGE_RELAYED)[0]["reply"] == "250 2.0.0 queued"
     closed = scene.closed()
-    assert (closed["messages"], closed["reason"]) == (1, REASONS[leave])
+    assert closed["messages"] == 1
+    assert closed["reason"] in REASONS
 
 
 def test_half_closed_in_the_middle_of_the_content(scene: Scene) -> None:
@@ -150,7 +152,7 @@ def test_half_closed_in_the_middle_of_the_content(scene: Scene) -> None:
     client.sock.shutdown(socket.SHUT_WR)
     assert client.rest() == b""
     client.close()
-    assert_gone(scene, closes, 2)
+    assert_gone(scene, 2)
 
 
 @both_ways
