@@ -16,6 +16,7 @@ from tlsproxy.senders.passwords.book import PasswordBook
 from tlsproxy.server.judges.backend import ServerJudge
 from tlsproxy.server.judges.base import PasswordJudge
 from tlsproxy.server.judges.cached import CachedJudge
+from tlsproxy.server.judges.fair import FairJudge
 from tlsproxy.server.judges.file import FileJudge
 from tlsproxy.server.smtp.delivering.knowledge import Knowledge
 from tlsproxy.server.smtp.service import SmtpTools
@@ -85,7 +86,7 @@ class Toolbox:
             protocol = PROTOCOLS[ProtocolName(submission.auth)]
             way = ways[submission.auth_backend_name]
             judge = ServerJudge(way, self._plane, protocol, deadline_s=deadline_s, tell=self._tell_no_verdict)
-        return CachedJudge(judge, asyncio.get_running_loop().time, ttl_s=submission.cache)
+        return CachedJudge(FairJudge(judge), asyncio.get_running_loop().time, ttl_s=submission.cache)
 
     def _tell_no_verdict(self, error: BackendError) -> None:
         self._log.warning(Event.JUDGE_FAILED, reason=error.reason, error=error.detail)
