@@ -225,9 +225,9 @@ def test_a_client_that_only_keeps_us_busy_is_sent_away(line: bytes) -> None:
     conversation = make(settings=replace(SETTINGS, max_recipients=2, is_strict_sync=False))
     step(conversation, b"EHLO c.example\r\n")
     conversation.offer([])
-    assert step(conversation, line * 4) is None
-    assert step(conversation, line * 4) == Hangup(Reason.BAD_COMMANDS)
-    assert conversation.take_output().count(b"\r\n") == 6
+    assert step(conversation, line * 3) is None
+    assert step(conversation, line * 3) == Hangup(Reason.BAD_COMMANDS)
+    assert conversation.take_output().count(b"\r\n") == 5
 
 
 def test_refused_recipients_are_counted_until_a_message_is_taken() -> None:
@@ -235,7 +235,7 @@ def test_refused_recipients_are_counted_until_a_message_is_taken() -> None:
     step(conversation, b"EHLO c.example\r\n")
     conversation.offer([])
     for _ in range(2):
-        for answer in (answers.OK, NO, NO, NO, NO, reply(450, "4.7.1", "later"), answers.OK):
+        for answer in (answers.OK, NO, NO, NO, reply(450, "4.7.1", "later"), answers.OK):
             assert step(conversation, b"MAIL FROM:<a@b>\r\n" if not conversation.mail else b"RCPT TO:<c@d>\r\n")
             conversation.answer(answer)
         assert step(conversation, b"DATA\r\n") == Data()
@@ -244,4 +244,12 @@ def test_refused_recipients_are_counted_until_a_message_is_taken() -> None:
     for _ in range(5):
         assert step(conversation, b"RSET\r\n") == Reset()
         conversation.answer(answers.OK)
+    assert step(conversation) == Hangup(Reason.BAD_COMMANDS)
+
+
+def test_a_client_that_introduces_itself_without_end_is_sent_away() -> None:
+    conversation = make(settings=replace(SETTINGS, max_recipients=2))
+    for _ in range(5):
+        assert step(conversation, b"EHLO c.example\r\n") == Hello(b"c.example", is_esmtp=True)
+        conversation.offer([])
     assert step(conversation) == Hangup(Reason.BAD_COMMANDS)

@@ -218,7 +218,7 @@ class Conversation:
 
     def _hello_answered(self, hello: Hello, reply: Reply) -> None:
         said = reply if hello.is_esmtp else Reply(reply.code, reply.lines[:1])
-        self._turn.say(said)
+        self._turn.say_in_vain(said)
         if said.is_positive:
             self._standing.greet(hello.name, extensions_of(said.lines[1:]), is_esmtp=hello.is_esmtp)
 
