@@ -7,6 +7,7 @@ import asyncio
 from typing import Final, Protocol
 
 from tlsproxy.core.errors import BackendError
+from tlsproxy.core.kinds import BackendIdentity
 from tlsproxy.core.outcome import Reason
 from tlsproxy.net.plane import Plane
 from tlsproxy.protocols.smtp.answers import BACKEND_LOST, BACKEND_NOT_REACHABLE
@@ -19,7 +20,7 @@ from tlsproxy.protocols.smtp.backend_side.introduction import (
 from tlsproxy.protocols.smtp.backend_side.upgrade import SmtpUpgrade
 from tlsproxy.protocols.smtp.capabilities import HEADERS_LIMIT_BYTES, Capabilities
 from tlsproxy.protocols.smtp.reply import Reply, reply
-from tlsproxy.protocols.smtp.syntax import MailFrom, RcptTo
+from tlsproxy.protocols.smtp.syntax import Extension, MailFrom, RcptTo
 from tlsproxy.server.chronicle import Chronicle
 from tlsproxy.server.smtp.delivering.old_server import OldServer
 from tlsproxy.server.smtp.delivering.presenting import first_words, introduction
@@ -28,6 +29,8 @@ from tlsproxy.server.smtp.service import SmtpService
 _GREETING_CODE: Final = 220
 _START_CODE: Final = 354
 _CLOSING_CODE: Final = 421
+# Offered on the word of an earlier connection; by the next EHLO the client knows better.
+_ASCII_ONLY: Final = reply(451, "4.6.7", "the mail server takes no addresses beyond ASCII now, try again later")
 _SENSELESS: Final = reply(451, "4.5.0", "the mail server gave an answer that makes no sense, try again later")
 
 
@@ -49,6 +52,7 @@ class Delivery:
         self._lobby = lobby
         self._server: OldServer | None = None
         self._known: Capabilities | None = None
+        self._told: Guest | None = None
         self._mail: MailFrom | None = None
         self._mail_reply: Reply | None = None
         self._is_bound = False
@@ -154,16 +158,27 @@ class Delivery:
     async def _announced(self) -> Reply:
         if self._mail is None:
             return BACKEND_LOST
+        if self._is_told_otherwise():
+            await self.quit()
         is_fresh = self._server is None
         try:
             if self.is_severed:
                 return BACKEND_LOST
             server, known = await self._held_open()
+            if self._mail.is_utf8 and Extension.SMTPUTF8 not in known.extensions:
+                return _ASCII_ONLY
             line = self._mail.encode(known.extensions, HEADERS_LIMIT_BYTES)
             return await self._ask_fresh(server, line, is_fresh=is_fresh)
         except BackendError as error:
             self._lose(error)
             return BACKEND_NOT_REACHABLE
+
+    def _is_told_otherwise(self) -> bool:
+        """Whether the old server knows the client by a name that it no longer gives itself."""
+        if self._told is None or self._is_bound or self._service.identity is BackendIdentity.NONE:
+            return False
+        guest = self._lobby.guest()
+        return (guest.hello, guest.is_esmtp) != (self._told.hello, self._told.is_esmtp)
 
     async def _ask_fresh(self, server: OldServer, line: bytes, *, is_fresh: bool) -> Reply:
         """Ask; an old server that has hung up since the last message is called again."""
@@ -232,7 +247,7 @@ class Delivery:
         )
         if isinstance(known, Refusal):
             raise BackendError(Reason.BACKEND_REFUSED, known)
-        self._known = known
+        self._known, self._told = known, guest
         self._service.tools.knowledge[self._service.way.name].capabilities = known
         return server, known
 
