@@ -42,7 +42,8 @@ class SmtpConfig(Section):
         default=20,
         description=(
             "Commands in one connection that make no sense or are refused for their form; then it ends. Servers make "
-            "one or two, scanners many."
+            "one or two, scanners many. Commands without a message, as NOOP and recipients that are refused, end it at "
+            "twice max_recipients."
         ),
     )
     command_timeout: Seconds = Field(
