@@ -25,7 +25,7 @@ _LISTENERS: Final = (
     ("pop3", "pop3", "starttls"),
 )
 _SCHEMA_FILE: Final = Path(__file__).parents[3] / "deploy" / "log-schema.json"
-_SCHEMA: Final = Draft202012Validator(json.loads(_SCHEMA_FILE.read_text("utf-8")))
+SCHEMA: Final = Draft202012Validator(json.loads(_SCHEMA_FILE.read_text("utf-8")))
 _DEADLINE_S: Final = 20.0
 # All clients of a test run come from one address, which is no office.
 _OPEN: Final[Settings] = {
@@ -114,7 +114,7 @@ class Site:
         assert self.program.complaints == b""
         assert not leaked(self.program.output, self.accounts)
         for line in self.program.specimens():
-            _SCHEMA.validate(line)
+            SCHEMA.validate(line)
 
 
 SiteMaker = Callable[..., Site]

@@ -2,13 +2,20 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from integration.realsmtp.letters import MailRoom
 from integration.realsmtp.site import SmtpSite
 
 SiteMaker = Callable[..., SmtpSite]
 """Opens the proxy, as ``open_stand("folder", [Route(...)], limits={"total": 20})``."""
+
+
+class Addresses(NamedTuple):
+    """Those of a client from outside."""
+
+    v4: str
+    v6: str
 
 
 class OldServer(MailRoom, Protocol):

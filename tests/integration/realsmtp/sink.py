@@ -1,5 +1,6 @@
 """aiosmtpd as the old server: in this process, so that it can also do what real servers do only on bad days."""
 
+import asyncio
 from typing import Any, Final
 
 from aiosmtpd.controller import Controller
@@ -8,6 +9,10 @@ from integration.realmail.backend import Account, new_account
 from integration.realmail.daemon import free_port
 from integration.realsmtp.letters import Letter
 
+SLOW: Final = "slow@example.org"
+"""Whose mail takes longer than anybody waits."""
+
+_SLOW_S: Final = 60
 _SIZE_BYTES: Final = 40_000_000
 
 
@@ -42,7 +47,9 @@ class Sink:
         return list(self._letters)
 
     async def handle_DATA(self, _server: Any, session: Any, envelope: Any) -> str:  # noqa: N802 - aiosmtpd's name
-        """Take a message."""
+        """Take a message, slowly if it is for SLOW."""
+        if SLOW in envelope.rcpt_tos:
+            await asyncio.sleep(_SLOW_S)
         self.envelopes.append((session, envelope))
         for recipient in envelope.rcpt_tos:
             self._letters.append(Letter(recipient, envelope.original_content))

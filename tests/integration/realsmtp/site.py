@@ -10,7 +10,8 @@ from integration.realmail.backend import Account
 from integration.realmail.daemon import free_port
 from integration.realmail.pki import Pki
 from integration.realmail.program import Line, Program
-from integration.realmail.site import Settings, leaked
+from integration.realmail.site import SCHEMA, Settings, leaked
+from integration.realsmtp.letters import wait_until
 from rig.nameserver import NameServer
 
 DOMAIN: Final = "example.org"
@@ -75,6 +76,16 @@ class SmtpSite:
         """Where the listener of a route is, by its name."""
         return self.program.ports
 
+    def mark(self) -> int:
+        """A point in the log, for ``closed``, with no session under way that could still end."""
+        program = self.program
+
+        def is_quiet() -> bool:
+            return len(program.events("session.opened")) == len(program.events("session.closed"))
+
+        wait_until(is_quiet, "sessions that end")
+        return program.mark()
+
     def closed(self, since: int, count: int = 1) -> list[Line]:
         """Wait for exactly that many ``session.closed`` after a mark of the log."""
         lines = self.program.wait_for("session.closed", count, since)
@@ -92,6 +103,8 @@ class SmtpSite:
         assert not self.program.faults()
         assert self.program.complaints == b""
         assert not leaked(self.program.output, self.accounts)
+        for line in self.program.specimens():
+            SCHEMA.validate(line)
 
 
 def open_smtp_site(

@@ -1,5 +1,6 @@
 """Old SMTP servers and the proxy before each of them, started once for a worker and only when a test needs them."""
 
+import os
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +11,7 @@ import pytest
 from integration.realmail.backend import require
 from integration.realmail.pki import Pki
 from integration.realsmtp.exim import Exim
-from integration.realsmtp.kinds import OldServer, SiteMaker, Stand
+from integration.realsmtp.kinds import Addresses, OldServer, SiteMaker, Stand
 from integration.realsmtp.opensmtpd import OpenSmtpd
 from integration.realsmtp.postfix import Postfix
 from integration.realsmtp.sink import Sink
@@ -18,39 +19,43 @@ from integration.realsmtp.site import Route, SmtpSite, open_smtp_site
 from rig.nameserver import NameServer
 from rig.zones import simple_zones
 
-from tlsproxy.senders.names import RecordType
-
 _IP = "/usr/sbin/ip"
+_ALONE = {"workers": 1}  # Postfix has a proxy with as many as it takes by itself
 _Server = TypeVar("_Server", bound=OldServer)
 
 
 @pytest.fixture(scope="session")
-def nameserver() -> Iterator[NameServer]:
+def addresses() -> Addresses:
+    """Where those sit who send from outside; each of xdist's workers has its own."""
+    number = 10 + int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 10
+    return Addresses(f"192.0.2.{number}", f"2001:db8::{number}")
+
+
+@pytest.fixture(scope="session")
+def nameserver(addresses: Addresses) -> Iterator[NameServer]:
     """Knows the names of those who send from public addresses."""
-    zones = simple_zones(
-        {
-            "10.2.0.192.in-addr.arpa": ["PTR mail.sender.example"],
-            "mail.sender.example": ["A 192.0.2.10", "AAAA 2001:db8::10"],
-            "sender.example": ["TXT v=spf1 ip4:192.0.2.10 ip6:2001:db8::10 -all"],
-        }
-    )
-    zones.add(ip_address("2001:db8::10").reverse_pointer, RecordType.PTR, "mail.sender.example")
-    with NameServer(zones) as server:
+    name, domain = "mail.sender.example", "sender.example"
+    own = {
+        name: [f"A {addresses.v4}", f"AAAA {addresses.v6}"],
+        domain: [f"TXT v=spf1 ip4:{addresses.v4} ip6:{addresses.v6} -all"],
+    }
+    names = {ip_address(address).reverse_pointer: [f"PTR {name}"] for address in addresses}
+    with NameServer(simple_zones({**own, **names})) as server:
         yield server
 
 
 @pytest.fixture(scope="session")
-def strangers() -> Iterator[None]:
-    """This machine has two public addresses for a while, 192.0.2.10 and 2001:db8::10: private ones are not checked."""
+def strangers(addresses: Addresses) -> Iterator[Addresses]:
+    """This machine has these public addresses for a while, since of private ones nothing is checked."""
     require(_IP)
-    addresses = [("192.0.2.10/32",), ("2001:db8::10/128", "nodad")]
-    for address in addresses:
-        done = subprocess.run([_IP, "address", "replace", *address, "dev", "lo"], capture_output=True, check=False)
+    places = [(f"{addresses.v4}/32",), (f"{addresses.v6}/128", "nodad")]
+    for place in places:
+        done = subprocess.run([_IP, "address", "replace", *place, "dev", "lo"], capture_output=True, check=False)
         if done.returncode:
             pytest.skip(f"this machine's addresses cannot be changed: {done.stderr.decode()}")
-    yield
-    for address in addresses:
-        subprocess.run([_IP, "address", "delete", address[0], "dev", "lo"], check=False)
+    yield addresses
+    for place in places:
+        subprocess.run([_IP, "address", "delete", place[0], "dev", "lo"], check=False)
 
 
 @contextmanager
@@ -127,20 +132,21 @@ def at_postfix(postfix: Postfix, open_stand: SiteMaker) -> Stand[Postfix]:
 
 @pytest.fixture(scope="session")
 def at_exim(exim: Exim, open_stand: SiteMaker) -> Stand[Exim]:
-    routes = [Route(name="mx", port=exim.port), *_proxied(exim.proxy_port, "v1", "v2")]
-    return Stand(exim, open_stand(exim.name, routes))
+    xclient = Route(name="xclient", port=exim.port, backend={"identity": "xclient"})
+    routes = [Route(name="mx", port=exim.port), xclient, *_proxied(exim.proxy_port, "v1", "v2")]
+    return Stand(exim, open_stand(exim.name, routes, server=_ALONE))
 
 
 @pytest.fixture(scope="session")
 def at_opensmtpd(opensmtpd: OpenSmtpd, open_stand: SiteMaker) -> Stand[OpenSmtpd]:
     routes = [Route(name="mx", port=opensmtpd.port), *_proxied(opensmtpd.proxy_port, "v1", "v2")]
-    return Stand(opensmtpd, open_stand(opensmtpd.name, routes))
+    return Stand(opensmtpd, open_stand(opensmtpd.name, routes, server=_ALONE))
 
 
 @pytest.fixture(scope="session")
 def at_aiosmtpd(sink: Sink, open_stand: SiteMaker) -> Stand[Sink]:
     routes = [Route(name="mx", port=sink.port), *_users(sink.port)]
-    return Stand(sink, open_stand(sink.name, routes))
+    return Stand(sink, open_stand(sink.name, routes, server=_ALONE))
 
 
 @pytest.fixture(params=["postfix", "exim", "opensmtpd", "aiosmtpd"])

@@ -52,7 +52,7 @@ def test_the_old_server_would_relay(stand: Stand[OldServer]) -> None:
 def test_a_foreign_recipient_never_reaches_the_old_server(stand: Stand[OldServer]) -> None:
     site = stand.site
     for recipient in _FOREIGN:
-        mark, before = site.program.mark(), len(_says(stand.server))
+        mark, before = site.mark(), len(_says(stand.server))
         with Talk(site.ports["mx"]) as client:
             client.hello()
             assert client.say("MAIL FROM:<sender@remote.test>").startswith(b"250")

@@ -38,7 +38,7 @@ def _arrived(stand: Stand[OldServer], name: str, mark: int, *, is_tls: bool) -> 
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_a_program_delivers(stand: Stand[OldServer], name: str, tmp_path: Path, program: str, tls: str) -> None:
     site = stand.site
-    mark = site.program.mark()
+    mark = site.mark()
     order = Order(port=site.ports["mx"], pki=site.pki, recipient=f"{name}@example.org", content=message(name), tls=tls)
     PROGRAMS[program](order, tmp_path)
     _arrived(stand, name, mark, is_tls=tls != "none")
@@ -50,7 +50,7 @@ _NAMES = {"starttls": "smtp", "none": "plain"}
 
 @pytest.mark.parametrize("tls", _WAYS)
 def test_postfix_delivers(postfix: Postfix, stand: Stand[OldServer], name: str, tls: str) -> None:
-    mark = stand.site.program.mark()
+    mark = stand.site.mark()
     with smtplib.SMTP("127.0.0.1", postfix.away_port) as client:
         sender = f"{_NAMES[tls]}-{stand.site.ports['mx']}@remote.test"
         client.sendmail(sender, [f"{name}@example.org"], message(name))
@@ -59,7 +59,7 @@ def test_postfix_delivers(postfix: Postfix, stand: Stand[OldServer], name: str, 
 
 @pytest.mark.parametrize("tls", _WAYS)
 def test_exim_delivers(exim: Exim, stand: Stand[OldServer], name: str, tls: str) -> None:
-    mark = stand.site.program.mark()
+    mark = stand.site.mark()
     exim.send(f"{_NAMES[tls]}-{stand.site.ports['mx']}@remote.test", f"{name}@example.org", message(name))
     _arrived(stand, name, mark, is_tls=tls != "none")
 
@@ -89,7 +89,7 @@ def _submit(
     site = stand.site
     account = stand.server.account()
     site.accounts.append(account)
-    mark = site.program.mark()
+    mark = site.mark()
     order = Order(
         port=site.ports[listener],
         pki=site.pki,

