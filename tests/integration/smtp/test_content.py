@@ -135,3 +135,18 @@ def test_the_envelope_reaches_aiosmtpd(at_aiosmtpd: Stand[Sink]) -> None:
     assert envelope.rcpt_tos == ["first@example.org", "second@EXAMPLE.org"]
     assert "BODY=8BITMIME" in envelope.mail_options
     assert any(option.startswith("SIZE=") for option in envelope.mail_options)
+
+
+def test_the_old_server_may_find_a_message_too_big(at_postfix: Stand[Postfix]) -> None:
+    much = message("much", b"a line of text, as long as some\r\n" * 350_000)
+    with Talk(at_postfix.site.ports["mx"]) as client:
+        words = dict(line[4:].partition(b" ")[::2] for line in client.hello().splitlines())
+        # What Postfix says, less what our headers may take.
+        assert int(words[b"SIZE"]) == 10_240_000 - 4096
+        assert client.say(f"MAIL FROM:<sender@remote.test> SIZE={len(much)}").startswith(b"552 5.3.4")
+        # Somebody who does not say so beforehand is told at the end, and nothing is out of step.
+        assert client.deliver("much@example.org", much).startswith(b"552 5.3.4")
+        assert client.deliver("little@example.org", _stuffed(message("little"))).startswith(b"250")
+        assert client.say("QUIT").startswith(b"221")
+    wait_for_letters(at_postfix.server, "little@example.org")
+    assert not [letter for letter in at_postfix.server.letters() if letter.recipient == "much@example.org"]
