@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from tlsproxy.config.sections import Section
 from tlsproxy.config.smtp.values import Domain, Recipient, Suffix
-from tlsproxy.config.values import Flag, NetworkValue, Seconds
+from tlsproxy.config.values import Cap, Flag, NetworkValue, Seconds
 from tlsproxy.core.kinds import Mode, SmtpProfile
 
 OPEN_RELAY: Final = "without it anyone could send mail to anywhere through this machine, an open relay"
@@ -179,6 +179,14 @@ class MxConfig(Section):
         description=(
             "Recipients who get mail in spite of these checks, so that who is refused can ask why: a name for all "
             "local domains, or an address."
+        ),
+    )
+    deliveries_per_address: Cap = Field(
+        default=20,
+        description=(
+            "Connections to the old server at once for one client address (IPv4 address or IPv6 /64), in each worker; "
+            "what is more is told to come back later (450). The old server sees tlsproxy's address alone and cannot "
+            'share its places out by itself. Addresses without checks are not counted. "none" is unlimited.'
         ),
     )
     trusted_forwarders: TrustedForwarders = TrustedForwarders()

@@ -23,6 +23,7 @@ from tlsproxy.senders.names import Lookup, LookupFailedError, Record, RecordType
 from tlsproxy.senders.policy import IDENTITY_KEYS, SPF_KEYS, Check, settings_for
 from tlsproxy.server.judges.base import PasswordJudge
 from tlsproxy.server.smtp.delivering.knowledge import Knowledge
+from tlsproxy.server.smtp.delivering.places import Places
 from tlsproxy.server.smtp.desks.mx import MxRules
 from tlsproxy.server.smtp.desks.questions import Checks
 from tlsproxy.server.smtp.desks.submission import SubmissionRules
@@ -78,6 +79,8 @@ class SmtpService:
     backend_login: BackendLogin
     auth: SubmissionAuth | None
     tools: SmtpTools
+    places: Places
+    """Who may have how many connections to the old server."""
     rules: MxRules | SubmissionRules
     """What the desk goes by."""
 
@@ -141,6 +144,7 @@ def make_smtp_service(
         backend_login=backend.login,
         auth=submission.auth if submission is not None else None,
         tools=tools,
+        places=_places(smtp.mx if listener.role is SmtpRole.MX else None),
         rules=_rules(config, listener, tools),
     )
 
@@ -160,6 +164,20 @@ def _rules(config: Config, listener: ListenerConfig, tools: SmtpTools) -> MxRule
             sender_login=smtp.submission.sender_login, backend_login=backend.login, adds_received=adds_received
         )
     raise ValueError("an SMTP listener without its tables")  # the configuration's rules see to it
+
+
+def _places(mx: MxConfig | None) -> Places:
+    """Users are known by name and are not counted."""
+    return Places(None, KnownClients()) if mx is None else Places(mx.deliveries_per_address, known_clients(mx))
+
+
+def known_clients(mx: MxConfig) -> KnownClients:
+    """The clients of whom less is asked."""
+    return KnownClients(
+        exempt=mx.exempt_networks,
+        forwarders=mx.trusted_forwarders.networks,
+        forwarder_names=mx.trusted_forwarders.ptr_suffixes,
+    )
 
 
 def make_checks(hostname: str, mx: MxConfig, lookup: Lookup) -> Checks:
@@ -182,11 +200,7 @@ def make_checks(hostname: str, mx: MxConfig, lookup: Lookup) -> Checks:
             is_dry_run=mx.dry_run,
             has_explanation=mx.spf.explanation,
         ),
-        clients=KnownClients(
-            exempt=mx.exempt_networks,
-            forwarders=mx.trusted_forwarders.networks,
-            forwarder_names=mx.trusted_forwarders.ptr_suffixes,
-        ),
+        clients=known_clients(mx),
         hostname=hostname,
         identity_s=mx.identity.deadline,
         spf_s=mx.spf.deadline,

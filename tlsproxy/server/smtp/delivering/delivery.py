@@ -31,7 +31,12 @@ _START_CODE: Final = 354
 _CLOSING_CODE: Final = 421
 # Offered on the word of an earlier connection; by the next EHLO the client knows better.
 _ASCII_ONLY: Final = reply(451, "4.6.7", "the mail server takes no addresses beyond ASCII now, try again later")
+_NO_PLACE: Final = reply(450, "4.7.0", "too many messages at once from your address, try again later")
 _SENSELESS: Final = reply(451, "4.5.0", "the mail server gave an answer that makes no sense, try again later")
+
+
+class _NoPlaceError(BackendError):
+    """The client has as many connections to the old server as it may have."""
 
 
 class Lobby(Protocol):
@@ -56,6 +61,7 @@ class Delivery:
         self._mail: MailFrom | None = None
         self._mail_reply: Reply | None = None
         self._is_bound = False
+        self._has_place = False
 
     @property
     def is_severed(self) -> bool:
@@ -152,6 +158,9 @@ class Delivery:
             self._chronicle.count_backend(self._server.endpoint)
             self._server.close()
         self._server = None
+        if self._has_place:
+            self._has_place = False
+            self._service.places.give_back(self._chronicle.summary.client)
 
     # Within.
 
@@ -171,7 +180,7 @@ class Delivery:
             return await self._ask_fresh(server, line, is_fresh=is_fresh)
         except BackendError as error:
             self._lose(error)
-            return BACKEND_NOT_REACHABLE
+            return _NO_PLACE if isinstance(error, _NoPlaceError) else BACKEND_NOT_REACHABLE
 
     def _is_told_otherwise(self) -> bool:
         """Whether the old server knows the client by a name that it no longer gives itself."""
@@ -233,6 +242,9 @@ class Delivery:
         if self._server is not None and self._known is not None:
             return self._server, self._known
         service, guest = self._service, self._lobby.guest()
+        self._has_place = self._has_place or service.places.take(guest.peer)
+        if not self._has_place:
+            raise _NoPlaceError(Reason.BACKEND_REFUSED, "as many connections for one address as there may be")
         arrival = await service.way.connect(
             self._plane, self._chronicle.summary.client.key, SmtpUpgrade(), first_words(service.identity, guest)
         )
