@@ -24,7 +24,8 @@ static const char mail_header[] =
     "MIME-Version: 1.0\r\n"
     "Content-Type: text/plain; charset=us-ascii;\r\n\tformat=flowed\r\n"
     "Content-Transfer-Encoding: 7bit\r\n"
-    "\r\n";
+    "\r\n"
+    "..a line with a dot in front, which must come out as it went in\r\n";
 #define HEADER_BYTES (sizeof mail_header - 1)
 
 static unsigned char mail_block[LINE_BYTES * LINES];
@@ -37,7 +38,6 @@ static inline void mail_fill(void)
         mail_block[i] = (unsigned char)letters[pattern_block[i % PATTERN_BYTES] & 63];
     for (size_t line = 0; line < LINES; line++)
         memcpy(mail_block + line * LINE_BYTES + LINE_BYTES - 2, "\r\n", 2);
-    memcpy(mail_block, "..", 2); /* one line in 76 KB, which must come out as it went in */
 }
 
 /* How many bytes follow the mark, if the message is to have about so many. */
