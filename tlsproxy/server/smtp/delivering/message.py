@@ -40,26 +40,33 @@ class Message:
             SessionEndedError: The client left; nothing is delivered.
             PeerLostError: The same.
         """
-        await self._delivery.push(headers)
+        waiting = headers  # goes out with what comes next: a small message then takes one segment
         self._caller.detach()
-        while not self._reframer.is_over:
+        while True:
             content = self._reframer.feed(self._conversation.rest() or await self._more(patience))
             if self._refusal() is None:
-                await self._delivery.push(self._headers.feed(content))
+                waiting += self._headers.feed(content)
             else:  # read on to the true end: what is not content must not be taken for commands
+                waiting = b""
                 self._delivery.drop()
+            if self._reframer.is_over:
+                break
+            await self._delivery.push(waiting)
+            waiting = b""
         self._caller.attach(self._caller.endpoint)
         self._conversation.feed(self._reframer.rest)
-        return await self._end()
+        return await self._end(waiting)
 
     async def _more(self, patience: Patience) -> bytes:
         with patience():
             return await self._caller.receive()
 
-    async def _end(self) -> Carried:
+    async def _end(self, waiting: bytes) -> Carried:
+        """Answer for the message, whose last part goes out together with its end."""
         refusal = self._refusal()
         if refusal is None:
-            answer = await self._delivery.end_content(self._headers.finish() + self._reframer.finish())
+            ending = b"".join((waiting, self._headers.finish(), self._reframer.finish()))
+            answer = await self._delivery.end_content(ending)
         else:
             self._delivery.drop()
             answer = refusal
