@@ -10,6 +10,7 @@ from tlsproxy.net.endpoint import Ending, PeerLostError
 from tlsproxy.net.plane import READ
 from tlsproxy.protocols.smtp.backend_side.introduction import Dialogue
 from tlsproxy.protocols.smtp.reply import Reply, ReplyFault, ReplyReader
+from tlsproxy.server.ending import Deadline
 from tlsproxy.server.way.way import Arrival
 
 _QUIT_S: Final = 0.5  # a courtesy; the message is delivered, and nobody waits for the answer
@@ -36,6 +37,9 @@ class OldServer:
         """
         self.endpoint = arrival.endpoint
         self._limit_s = limit_s
+        self._now = asyncio.get_running_loop().time
+        self._deadline = Deadline(self._late)
+        self._is_late = False
         self._replies = ReplyReader()
         self._replies.feed(arrival.greeting)
 
@@ -88,6 +92,7 @@ class OldServer:
 
     def close(self) -> None:
         """Leave at once; a message that was not ended is not delivered."""
+        self._deadline.close()
         self.endpoint.close()
 
     def _look(self) -> None:
@@ -102,14 +107,17 @@ class OldServer:
         return True
 
     async def _reply(self, limit_s: float) -> Reply:
+        # One timer that moves: a session has ten replies and more, and nearly all come at once.
+        self._deadline.move(self._now() + limit_s, Reason.BACKEND_TIMEOUT)
         try:
-            async with asyncio.timeout(limit_s):
-                while (reply := self._replies.take()) is None:
-                    await self._read()
-        except TimeoutError as error:
-            raise BackendError(Reason.BACKEND_TIMEOUT, f"no answer within {limit_s:g} s") from error
+            while (reply := self._replies.take()) is None:
+                await self._read()
         except PeerLostError as error:
+            if self._is_late:
+                raise BackendError(Reason.BACKEND_TIMEOUT, f"no answer within {limit_s:g} s") from error
             raise self._lost(error.ending) from error
+        finally:
+            self._deadline.lift()
         if isinstance(reply, ReplyFault):
             raise BackendError(Reason.BACKEND_GARBAGE, f"an answer that makes no sense ({reply})")
         return reply
@@ -119,6 +127,10 @@ class OldServer:
         if not data:
             raise self._lost(Ending.CLOSED)
         self._replies.feed(data)
+
+    def _late(self, _reason: Reason) -> None:
+        self._is_late = True
+        self.endpoint.end(Ending.TIMED_OUT)
 
     @staticmethod
     def _lost(ending: Ending) -> BackendError:
