@@ -168,3 +168,13 @@ def test_addresses_of_others(make_scene: SceneMaker, mode: str, code: bytes) -> 
     refused = [(line["reason"], line["by"]) for line in scene.log.lines(Event.MESSAGE_REFUSED)]
     assert refused == ([("sender_login", "proxy")] if mode == "reject" else [])
     assert code == b"250" or answer.startswith(b"550 5.7.1 Anna@example.org may not send as boss@example.org (id ")
+
+
+def test_a_name_without_a_domain_stands_for_the_user_of_any_of_ours(make_scene: SceneMaker) -> None:
+    scene = make_scene(submission={"sender_login": "reject"})
+    client = scene.call("submissions").greet()
+    client.log_in(b"anna")
+    assert client.say(b"MAIL FROM:<Anna@example.org>").startswith(b"250 ")
+    client.say(b"RSET")
+    assert client.say(b"MAIL FROM:<anna@elsewhere.example>").startswith(b"550 5.7.1 ")
+    client.leave()

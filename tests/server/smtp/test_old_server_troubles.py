@@ -109,6 +109,16 @@ def test_silent_before_the_content(make_scene: SceneMaker, silent: str) -> None:
     assert scene.log.closed()["backend_error"] == "no answer within 0.3 s"
 
 
+def test_an_introduction_has_a_deadline_of_its_own(make_scene: SceneMaker) -> None:
+    scene = make_scene(timeouts={"backend_login": 0.3, "backend_hold": 0.0})
+    client = scene.call().greet()
+    scene.old.script["GREETING"] = say_nothing
+    client.say(b"MAIL FROM:<joe@b.example>")
+    assert client.say(b"RCPT TO:<anna@example.org>") == NOT_REACHABLE
+    client.leave()
+    assert scene.closed()["backend_error"] == "no introduction within 0.3 s"
+
+
 # At each command of a transaction.
 
 ANSWERS: Final = [

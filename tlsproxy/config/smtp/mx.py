@@ -182,7 +182,7 @@ class MxConfig(Section):
         ),
     )
     deliveries_per_address: Cap = Field(
-        default=20,
+        default=50,
         description=(
             "Connections to the old server at once for one client address (IPv4 address or IPv6 /64), in each worker; "
             "what is more is told to come back later (450). The old server sees tlsproxy's address alone and cannot "

@@ -43,7 +43,8 @@ class SubmissionConfig(Section):
     sender_login: SenderLogin = Field(
         default=SenderLogin.OFF,
         description=(
-            "What becomes of a message whose envelope sender is not the user's login name: off, log or reject. "
+            "What becomes of a message whose envelope sender is not the user's login name: off, log or reject. A name "
+            "without a domain stands for that user of any domain in [smtp.mx] local_domains, if they are written. "
             "reject stops a stolen password from sending under any name, and aliases as well."
         ),
     )

@@ -67,6 +67,8 @@ class SmtpService:
     command_s: float
     stressed_s: float
     """How long a client may wait with a command when connections are scarce."""
+    introduction_s: float
+    """How long the old server may take until it knows the client."""
     data_s: float
     final_reply_s: float
     handshake_s: float
@@ -132,6 +134,7 @@ def make_smtp_service(
         greet_delay_s=smtp.greet_delay,
         command_s=smtp.command_timeout,
         stressed_s=min(smtp.command_timeout, timeouts.login_stressed),
+        introduction_s=timeouts.backend_login,
         data_s=smtp.data_timeout,
         final_reply_s=smtp.data_reply_timeout,
         handshake_s=timeouts.tls_handshake,
@@ -161,7 +164,10 @@ def _rules(config: Config, listener: ListenerConfig, tools: SmtpTools) -> MxRule
         return MxRules(checks=checks, recipients=recipients, reject_at=smtp.reject_at, adds_received=adds_received)
     if smtp is not None and smtp.submission is not None:
         return SubmissionRules(
-            sender_login=smtp.submission.sender_login, backend_login=backend.login, adds_received=adds_received
+            sender_login=smtp.submission.sender_login,
+            domains=LocalDomains.read(smtp.mx.local_domains) if smtp.mx is not None else None,
+            backend_login=backend.login,
+            adds_received=adds_received,
         )
     raise ValueError("an SMTP listener without its tables")  # the configuration's rules see to it
 

@@ -32,7 +32,7 @@ class Login:
         """Take what followed AUTH."""
         auth = auth_argument(argument)
         if refused := self._standing.against_auth():
-            exposed = exposure(auth) if auth and refused is answers.ENCRYPTION_FIRST else None
+            exposed = exposure(auth) if auth and not self._standing.is_tls else None
             if exposed:
                 self._turn.report(exposed)
                 self._exposures += 1

@@ -250,6 +250,19 @@ class Delivery:
         )
         self._chronicle.reached(arrival.address, arrival.source_port)
         self._server = server = OldServer(arrival, self._service.command_s)
+        try:
+            async with asyncio.timeout(service.introduction_s):
+                known = await self._introduced(server, guest)
+        except TimeoutError as error:
+            raise BackendError(
+                Reason.BACKEND_TIMEOUT, f"no introduction within {service.introduction_s:g} s"
+            ) from error
+        self._known, self._told = known, guest
+        self._service.tools.knowledge[self._service.way.name].capabilities = known
+        return server, known
+
+    async def _introduced(self, server: OldServer, guest: Guest) -> Capabilities:
+        service = self._service
         greeting = await server.greeting()
         if greeting.code != _GREETING_CODE:
             raise BackendError(Reason.BACKEND_REFUSED, "its greeting is a refusal")
@@ -259,9 +272,7 @@ class Delivery:
         )
         if isinstance(known, Refusal):
             raise BackendError(Reason.BACKEND_REFUSED, known)
-        self._known, self._told = known, guest
-        self._service.tools.knowledge[self._service.way.name].capabilities = known
-        return server, known
+        return known
 
     def _lose(self, error: BackendError) -> None:
         self._chronicle.summary.backend_error = error.detail

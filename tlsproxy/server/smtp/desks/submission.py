@@ -8,6 +8,7 @@ from tlsproxy.protocols.smtp.backend_side.introduction import UNKNOWN_NAME, Gues
 from tlsproxy.protocols.smtp.reply import Reply, reply
 from tlsproxy.protocols.smtp.syntax import MailFrom, Path, RcptTo
 from tlsproxy.senders.headers import received
+from tlsproxy.senders.local import LocalDomains
 from tlsproxy.senders.wording import clean
 from tlsproxy.server.smtp.desks.client_facts import ClientFacts
 from tlsproxy.server.smtp.notes import Notes
@@ -18,6 +19,8 @@ class SubmissionRules:
     """What holds for all users of a listener."""
 
     sender_login: SenderLogin
+    domains: LocalDomains | None
+    """The domains of users whose names have none; None if they are not known, so that any will do."""
     backend_login: BackendLogin
     adds_received: bool
     """Whether the old server learns of the client by our header alone."""
@@ -42,7 +45,7 @@ class SubmissionDesk:
         """See Desk."""
         self._sender = mail.path.address
         user = self._facts.user or b""
-        if self._rules.sender_login is SenderLogin.OFF or mail.path.is_null or is_own(user, mail.path):
+        if self._rules.sender_login is SenderLogin.OFF or mail.path.is_null or self._is_own(mail.path):
             return None
         if self._rules.sender_login is SenderLogin.LOG:
             self._notes.mismatched()
@@ -51,6 +54,14 @@ class SubmissionDesk:
         answer = reply(550, "5.7.1", f"{name} may not send as {address} (id {self._facts.ref})")
         self._notes.refused("sender_login", answer)
         return answer
+
+    def _is_own(self, path: Path) -> bool:
+        """Whether an address is the user's: the name of the login, or its local part where the name is no more."""
+        user, domains = (self._facts.user or b"").lower(), self._rules.domains
+        local, at, domain = user.rpartition(b"@")
+        if at:
+            return (path.local.lower(), path.domain.lower()) == (local, domain)
+        return path.local.lower() == user and (domains is None or path.domain in domains)
 
     async def recipient(self, rcpt: RcptTo) -> Reply | None:
         """See Desk; a user may write to anybody."""
@@ -68,11 +79,3 @@ class SubmissionDesk:
 
     def close(self) -> None:
         """See Desk."""
-
-
-def is_own(user: bytes, path: Path) -> bool:
-    """Whether an address is a user's own: the name of the login, or its local part where the name is no more."""
-    if b"@" in user:
-        local, _, domain = user.rpartition(b"@")
-        return path.domain.lower() == domain.lower() and path.local.lower() == local.lower()
-    return path.local.lower() == user.lower()
