@@ -182,7 +182,9 @@ def test_one_that_wants_to_be_told_of_clients_first(examined: Examined) -> None:
     with OldSmtp() as old:
         old.first_words = _header
         assert _smtp(examined(old.address, identity="proxy-v1"))[1:] == [SOUND]
-    assert [line.split()[1] for line in old.heard_first] == [b"UNKNOWN", b"TCP4"]
+    assert [line.split()[:3] for line in old.heard_first] == [
+        [b"PROXY", b"TCP4", each] for each in (b"127.0.0.1", b"192.0.2.1")
+    ]
 
 
 def test_one_that_is_down(examined: Examined, nobody: str) -> None:

@@ -38,5 +38,5 @@ def test_the_longest_line_of_version_1_fits() -> None:
 
 
 def test_a_connection_of_our_own() -> None:
-    assert LOCAL_V1 == b"PROXY UNKNOWN\r\n"
+    assert LOCAL_V1 == b"PROXY TCP4 127.0.0.1 127.0.0.1 25 25\r\n", "Postfix does not understand UNKNOWN"
     assert LOCAL_V2 == SIGNATURE + b"\x20\x00\x00\x00"

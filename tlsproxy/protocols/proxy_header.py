@@ -10,6 +10,7 @@ from typing import Final
 from tlsproxy.core.addresses import Peer
 
 _SIGNATURE: Final = b"\r\n\r\n\x00\r\nQUIT\n"
+_UNKNOWN_V1: Final = b"PROXY UNKNOWN\r\n"
 _VERSION_2_LOCAL: Final = 0x20  # version 2, command LOCAL
 _VERSION_2_PROXY: Final = 0x21  # version 2, command PROXY
 _TCP_OVER_IPV4: Final = 0x11
@@ -24,7 +25,7 @@ def proxy_v1(source: Peer, destination: Peer) -> bytes:
         destination: Where it connected; if it is of the other family, nothing can be said but UNKNOWN.
     """
     if source.ip.version != destination.ip.version:
-        return LOCAL_V1
+        return _UNKNOWN_V1
     version = source.ip.version
     return f"PROXY TCP{version} {source.ip} {destination.ip} {source.port} {destination.port}\r\n".encode("ascii")
 
@@ -38,7 +39,7 @@ def proxy_v2(source: Peer, destination: Peer) -> bytes:
     return _SIGNATURE + bytes([_VERSION_2_PROXY, family]) + struct.pack("!H", len(addresses)) + addresses
 
 
-LOCAL_V1: Final = b"PROXY UNKNOWN\r\n"
-"""For a connection of our own, which is made for no client."""
+LOCAL_V1: Final = b"PROXY TCP4 127.0.0.1 127.0.0.1 25 25\r\n"
+"""For a connection of our own, which is made for no client. Not UNKNOWN, which Postfix does not understand."""
 LOCAL_V2: Final = _SIGNATURE + bytes([_VERSION_2_LOCAL, 0]) + struct.pack("!H", 0)
 """The same in version 2."""
