@@ -5,6 +5,7 @@ import os
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractContextManager, ExitStack
+from types import SimpleNamespace
 from typing import Any, Final
 
 import pytest
@@ -28,6 +29,7 @@ from tlsproxy.process.door.farewell import Farewell
 from tlsproxy.process.loops import make_loop
 from tlsproxy.process.stage import set_stage
 from tlsproxy.process.watches.backend import BackendWatch
+from tlsproxy.protocols.smtp import SMTP
 
 WITHIN_S: Final = 10.0
 LISTENERS: Final = ("imaps", "imap", "pop3s", "pop3")
@@ -335,3 +337,16 @@ async def test_lines_of_those_a_worker_took_with_it(make_hall: Maker) -> None:
         ("error", "worker_lost", "admit"),
     ]
     assert [line["client_port"] for line in lines] == [ticket.peer.port for ticket in tickets[:2]]
+
+
+async def test_a_session_of_smtp_that_a_worker_took_with_it_was_in_no_relay(make_hall: Maker) -> None:
+    hall = make_hall()
+    hall.come()
+    await hall.until(lambda: bool(hall.staff.served))
+    ticket, *_ = hall.staff.served[0]
+    hall.admission.authenticated(ticket)
+    service = hall.stage.plan[ticket.listener]
+    hall.farewell.plan = {ticket.listener: SimpleNamespace(listener="smtp", protocol=SMTP, way=service.way)}
+    hall.farewell.tell_lost([ticket])
+    (line,) = hall.log.lines(Event.SESSION_CLOSED)
+    assert (line["protocol"], line["reason"], line["phase"]) == ("smtp", "worker_lost", "mail")

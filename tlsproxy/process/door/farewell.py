@@ -7,6 +7,7 @@ from typing import Final
 
 from tlsproxy.admission.base import Admission, Refused, Ticket
 from tlsproxy.core.addresses import Peer
+from tlsproxy.core.kinds import ProtocolName
 from tlsproxy.core.log import Log
 from tlsproxy.core.outcome import Phase, Reason
 from tlsproxy.core.references import References
@@ -59,7 +60,8 @@ class Farewell:
                 session = self._references.of(ticket.id)
                 chronicle = Chronicle(self._log, service, ticket.peer, self._clock, session)
                 if self._admission.is_authenticated(ticket):
-                    chronicle.enter(Phase.RELAY)
+                    is_smtp = service.protocol.name is ProtocolName.SMTP
+                    chronicle.enter(Phase.MAIL if is_smtp else Phase.RELAY)
                 chronicle.closed(Reason.WORKER_LOST)
 
 
