@@ -62,7 +62,8 @@ class Toolbox:
             if known is None or known[:2] != (way, smtp.hostname):
                 fresh = Knowledge(way, smtp.hostname.encode("ascii"), config.backend[name].identity)
                 self._knowledge[name] = way, smtp.hostname, fresh
-        knowledge = {name: self._knowledge[name][2] for name in served}
+        self._knowledge = {name: known for name, known in self._knowledge.items() if name in served}
+        knowledge = {name: known for name, (_, _, known) in self._knowledge.items()}
         judge = self._judge(config, ways, passwords) if SmtpRole.SUBMISSION in roles else None
         if resolver is None:
             return SmtpTools(judge=judge, knowledge=knowledge)
