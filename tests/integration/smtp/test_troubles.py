@@ -8,8 +8,9 @@ import pytest
 from integration.realmail.daemon import free_port
 from integration.realsmtp.broken import Broken
 from integration.realsmtp.kinds import OldServer, SiteMaker, Stand
-from integration.realsmtp.letters import wait_for_letters
+from integration.realsmtp.letters import wait_for_letters, wait_until
 from integration.realsmtp.mail import message
+from integration.realsmtp.postfix import Postfix
 from integration.realsmtp.sink import SLOW, Sink
 from integration.realsmtp.site import Route, SmtpSite
 from integration.realsmtp.wire import Talk
@@ -68,6 +69,26 @@ def test_a_server_that_cannot_take_mail_is_told_as_temporary(troubled: SmtpSite)
         assert why in lines[name]["backend_error"]
     refused = troubled.program.events("message.refused", mark)
     assert [(line["level"], line["by"]) for line in refused] == [("warning", "backend")] * len(_WHYS)
+
+
+def test_a_sender_that_needs_to_know_what_the_server_can_do_comes_later(postfix: Postfix, troubled: SmtpSite) -> None:
+    port = troubled.ports["down"]
+    with Talk(postfix.away_port) as client:
+        client.hello()
+        client.say(f"MAIL FROM:<smtp-{port}@remote.test> SMTPUTF8")
+        client.say("RCPT TO:<grüße@example.org>")
+        client.say("DATA")
+        client.send(message("later", b"text\r\n") + b".\r\n")
+        assert client.reply().startswith(b"250")
+
+    # Offered no SMTPUTF8, it would send the mail back for good.
+    def attempts() -> list[str]:
+        return [line for line in postfix.log().splitlines() if "to=<grüße@example.org>" in line and "status=" in line]
+
+    wait_until(lambda: len(attempts()) > 0, "an attempt to deliver")
+    (line,) = attempts()
+    assert "status=deferred" in line
+    assert "451 4.4.1" in line
 
 
 def test_a_server_that_does_not_confirm_a_message_in_time(troubled: SmtpSite) -> None:

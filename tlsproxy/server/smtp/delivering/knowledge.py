@@ -10,12 +10,15 @@ from tlsproxy.protocols.proxy_header import LOCAL_V1, LOCAL_V2
 from tlsproxy.protocols.smtp.backend_side.introduction import Refusal, say_hello
 from tlsproxy.protocols.smtp.backend_side.upgrade import SmtpUpgrade
 from tlsproxy.protocols.smtp.capabilities import Capabilities
+from tlsproxy.protocols.smtp.syntax import Extension
 from tlsproxy.server.smtp.delivering.old_server import OldServer
 from tlsproxy.server.way.way import Way
 
 _LIMIT_S: Final = 5.0  # a client waits for its EHLO meanwhile
-_RETRY_S: Final = 10.0  # after a vain attempt; clients are served as if it could do nothing until then
-_NOTHING: Final = Capabilities(extensions=frozenset(), size=None, mechanisms=frozenset(), xclient=frozenset())
+_RETRY_S: Final = 10.0  # after a vain attempt; clients are served as if it could do what nearly all can until then
+# Of a server that has not been heard yet. Offered less, a sender bounces for good what needs more, or changes 8-bit
+# mail so that its signature no longer holds; offered too much, its message is refused for now, and comes again.
+_GUESS: Final = Capabilities(extensions=frozenset({Extension.EIGHT_BIT_MIME, Extension.SMTPUTF8}))
 LOCAL_WORDS: Final = {BackendIdentity.PROXY_V1: LOCAL_V1, BackendIdentity.PROXY_V2: LOCAL_V2}
 """What must be said first on a connection that is made for no client."""
 
@@ -45,7 +48,7 @@ class Knowledge:
                 self.capabilities = await self._learn(plane, client)
                 if self.capabilities is None:
                     self._not_before = now + _RETRY_S
-            return self.capabilities or _NOTHING
+            return self.capabilities or _GUESS
 
     async def _learn(self, plane: Plane, client: bytes) -> Capabilities | None:
         server = None
