@@ -15,6 +15,7 @@ from integration.realmail.pki import Pki
 from integration.realmail.program import Line, Program
 from integration.realmail.tap import Tap, Tapped
 from jsonschema import Draft202012Validator
+from rig.program import wait_until
 
 Settings = Mapping[str, Mapping[str, Any]]
 
@@ -161,8 +162,9 @@ class Watch:
         assert len(lines) == count
         if not self._site.taps:
             return lines
-        by_port = {each.source_port: each for each in self.tapped()}
         reached = [line for line in lines if line["source_port"] is not None]
+        wait_until(lambda: len(self.tapped()) >= len(reached))  # a tap may not have looked yet
+        by_port = {each.source_port: each for each in self.tapped()}
         assert sorted(line["source_port"] for line in reached) == sorted(by_port)
         for line in reached:
             tapped = by_port[line["source_port"]]
