@@ -4,6 +4,7 @@ Postfix hands each message on at once (``smtpd_proxy_filter``), without a queue,
 """
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -234,11 +235,18 @@ def as_mail(peer: Peer) -> Peer:
 @contextmanager
 def _public_address() -> Iterator[bool]:
     """An address on the loopback for senders that are looked up; whether there is one, for which one must be root."""
-    command = ["ip", "address", "add", f"{CLIENT}/32", "dev", "lo"]
-    is_added = os.geteuid() == 0 and subprocess.run(command, capture_output=True, check=False).returncode == 0
+    if os.geteuid() != 0:
+        yield False
+        return
+    words = ["address", f"{CLIENT}/32", "dev", "lo"]
+    is_ours = _ip("add", *words)
     try:
-        yield is_added
+        yield is_ours or _ip("replace", *words)  # there already, from somebody else
     finally:
-        if is_added:
-            command[2] = "delete"
-            subprocess.run(command, capture_output=True, check=False)
+        if is_ours:
+            _ip("delete", *words)
+
+
+def _ip(verb: str, kind: str, *words: str) -> bool:
+    command = ["ip", kind, verb, *words]
+    return shutil.which("ip") is not None and subprocess.run(command, capture_output=True, check=False).returncode == 0
