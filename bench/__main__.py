@@ -15,7 +15,6 @@ from bench.runs import FULL, QUICK, Table
 
 _HERE: Final = Path(__file__).parent
 _PARTS: Final = ("work", "memory", "growth", "workers", "flood", "mail", "data")
-_QUICK_SHARE: Final = 0.25
 _LATEST: Final = _HERE / "results" / "latest.json"
 
 
@@ -87,10 +86,11 @@ def _mail(place: Rig, ours: list[Peer], options: argparse.Namespace, result: dic
     peers = [peer for peer in mail.PEERS_OF_MAIL if _is_wanted(peer, options) and _is_there(peer)]
     result["versions"] |= {peer.name: version(peer) for peer in peers}
     found = mail.Result(say=report.say, **result.get("mail", {}))
-    repeats = options.repeats or (QUICK if options.quick else FULL).repeats
-    share = _QUICK_SHARE if options.quick else 1
+    size = mail.QUICK if options.quick else mail.FULL
+    if options.repeats:
+        size = replace(size, repeats=options.repeats)
     # The event loop makes no difference to what is asked one command at a time, and has no column.
-    mail.mail(place, [*peers, *(peer for peer in ours if peer.loop == "auto")], repeats, found, share)
+    mail.mail(place, [*peers, *(peer for peer in ours if peer.loop == "auto")], size, found)
     result["mail"] = {"peers": found.peers, "samples": found.samples, "notes": found.notes}
 
 

@@ -27,7 +27,8 @@ _MIB: Final = 1024**2
 _DIGITS: Final = 3  # what is beyond is noise
 _MANY: Final = 16
 _FEW: Final = 4
-_WARM_UP: Final = 0.25
+_WARM_UP: Final = ("mx_one", "submission")
+_WARM_UP_SHARE: Final = 0.25
 
 PEERS_OF_MAIL: Final = (
     *(
@@ -95,6 +96,26 @@ KINDS: Final = (
 )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Size:
+    """How much is measured.
+
+    Attributes:
+        repeats: Rounds.
+        share: Of the sessions of each kind.
+        left_out: Kinds by key.
+    """
+
+    repeats: int
+    share: float = 1
+    left_out: tuple[str, ...] = ()
+
+
+FULL: Final = Size(repeats=7)
+QUICK: Final = Size(repeats=2, share=0.2, left_out=("mx_starttls", "mx_middle", "submission_large"))
+TINY: Final = Size(repeats=1, share=0.02)
+
+
 @dataclass(slots=True, kw_only=True)
 class Result:
     """What was found, to be written down and added to.
@@ -126,15 +147,14 @@ class Result:
         self.samples.setdefault(kind.key, {}).setdefault(peer.name, []).append(round(value, _DIGITS))
 
 
-def mail(rig: Rig, peers: Sequence[Peer], repeats: int, result: Result, share: float = 1) -> None:
+def mail(rig: Rig, peers: Sequence[Peer], size: Size, result: Result) -> None:
     """Measure each kind with each peer, the peers taking turns.
 
     Args:
         rig: Where.
         peers: Who, ours among them; those of others have a configuration for SMTP.
-        repeats: Rounds.
+        size: How much.
         result: What is added to.
-        share: Of the sessions that are usual in a round.
 
     Raises:
         BenchError: The receiver of the mail does not start.
@@ -142,15 +162,15 @@ def mail(rig: Rig, peers: Sequence[Peer], repeats: int, result: Result, share: f
     result.peers = list(dict.fromkeys([*result.peers, *(peer.name for peer in peers)]))
     with place_of_mail(rig) as place, _public_address() as has_address, ExitStack() as stack:
         proxies = list(_started(stack, place, peers, result))
-        for number in range(repeats):
-            result.say(f"mail: round {number + 1} of {repeats}")
+        for number in range(size.repeats):
+            result.say(f"mail: round {number + 1} of {size.repeats}")
             first = number % max(1, len(proxies))
             turn = proxies[first:] + proxies[:first]
-            for kind in KINDS:
+            for kind in (each for each in KINDS if each.key not in size.left_out):
                 for proxy in turn:
                     if not kind.is_checked or (has_address and proxy.peer.is_ours):
                         with result.failures_of(proxy.peer):
-                            result.add(kind, proxy.peer, measure(place, proxy, kind, share))
+                            result.add(kind, proxy.peer, measure(place, proxy, kind, size.share))
 
 
 def measure(place: Rig, proxy: Running, kind: Kind, share: float = 1) -> float:
@@ -221,9 +241,9 @@ def _started(stack: ExitStack, place: Rig, peers: Sequence[Peer], result: Result
     for peer in peers:
         with result.failures_of(peer):
             proxy = stack.enter_context(running(place, as_mail(peer), Variant()))
-            for kind in KINDS[:5]:
-                if not kind.is_checked:
-                    measure(place, proxy, kind, _WARM_UP)
+            for kind in KINDS:
+                if kind.key in _WARM_UP:
+                    measure(place, proxy, kind, _WARM_UP_SHARE)
             yield proxy
 
 

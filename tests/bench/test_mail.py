@@ -14,13 +14,12 @@ import pytest
 from bench import rig as rigs
 from bench.answers import answered, judged
 from bench.machine import Cores
-from bench.mail import KINDS, PEERS_OF_MAIL, Kind, Result, as_mail, mail, measure, place_of_mail, senders
+from bench.mail import KINDS, PEERS_OF_MAIL, TINY, Kind, Result, as_mail, mail, measure, place_of_mail, senders
 from bench.peers import Peer, Running, Variant, running, tlsproxy, version
 from bench.processes import BenchError
 from bench.report import mail_table
 from bench.rig import Rig, rig
 
-TINY = 0.02
 OURS = ["ours"]
 
 
@@ -39,7 +38,7 @@ def proxy(place: Rig) -> Iterator[Running]:
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if not kind.is_checked], ids=lambda kind: kind.key)
 def test_every_kind_is_measured(place: Rig, proxy: Running, kind: Kind) -> None:
-    assert measure(place, proxy, kind, TINY) > 0
+    assert measure(place, proxy, kind, TINY.share) > 0
 
 
 @pytest.mark.parametrize("peer", PEERS_OF_MAIL, ids=lambda peer: peer.name)
@@ -49,7 +48,7 @@ def test_so_are_the_others(place: Rig, peer: Peer) -> None:
     with running(place, peer, Variant()) as proxy:
         for kind in KINDS[:5]:
             if not kind.is_checked:
-                assert measure(place, proxy, kind, TINY) > 0
+                assert measure(place, proxy, kind, TINY.share) > 0
 
 
 def test_a_round_has_all_kinds(native: Path) -> None:
@@ -58,7 +57,7 @@ def test_a_round_has_all_kinds(native: Path) -> None:
     peer = tlsproxy(sys.executable)
     result = Result(say=said.append)
     with rig(Cores.divide()) as found:
-        mail(found, [peer], 1, result, TINY)
+        mail(found, [peer], TINY, result)
     assert (result.peers, result.notes) == ([peer.name], [])
     with_address = {kind.key for kind in KINDS if kind.is_checked and os.geteuid() == 0}
     assert set(result.samples) - with_address == {kind.key for kind in KINDS if not kind.is_checked}
@@ -69,7 +68,7 @@ def test_a_round_has_all_kinds(native: Path) -> None:
 def test_a_changed_byte_is_seen(place: Rig, proxy: Running, position: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CORRUPT_AT", str(position))
     with pytest.raises(BenchError, match="is spoilt"):
-        measure(place, proxy, KINDS[0], TINY)
+        measure(place, proxy, KINDS[0], TINY.share)
 
 
 def test_each_message_is_counted(place: Rig, proxy: Running) -> None:
