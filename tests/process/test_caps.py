@@ -26,7 +26,8 @@ def test_caps_are_exact_in_a_burst(crew: Starter, closing: Closing) -> None:
     said = burst(program, closing, SOURCES, 40)
     greeted = [(source, client) for source, client, line in said if line.startswith(b"* OK")]
     assert len(greeted) == 90
-    assert max(Counter(source for source, _ in greeted).values()) == 20
+    # All may be in before any address is at its own cap; who is alone meets it below.
+    assert max(Counter(source for source, _ in greeted).values()) <= 20
     for _, client in greeted:
         works(client)
     held = Counter(program.workers_of([client for _, client in greeted]))
