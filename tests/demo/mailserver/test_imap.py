@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tlsproxy.demo.letters import letters
-from tlsproxy.demo.mailserver.imap import ImapConversation
+from tlsproxy.demo.mailserver.imap.conversation import ImapConversation
 from tlsproxy.demo.mailserver.journal import Record
 from tlsproxy.demo.mailserver.mailbox import Account, Mailbox
 

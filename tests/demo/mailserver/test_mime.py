@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tlsproxy.demo.letters import letters
-from tlsproxy.demo.mailserver import imap_fetch, mime
+from tlsproxy.demo.mailserver import mime
+from tlsproxy.demo.mailserver.imap import fetch
 from tlsproxy.demo.mailserver.mailbox import Mailbox
 
 NESTED = (
@@ -20,9 +21,9 @@ NESTED = (
 
 def fetched(raw: bytes, item: bytes) -> bytes:
     message = Mailbox([raw]).messages[0]
-    items = imap_fetch.wanted([item])
+    items = fetch.wanted([item])
     assert items
-    return imap_fetch.answer(message, items)
+    return fetch.answer(message, items)
 
 
 def section(raw: bytes, name: bytes) -> bytes:

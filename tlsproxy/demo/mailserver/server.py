@@ -7,7 +7,7 @@ from functools import partial
 from types import TracebackType
 from typing import Final, Protocol, Self, cast
 
-from tlsproxy.demo.mailserver.imap import ImapConversation
+from tlsproxy.demo.mailserver.imap.conversation import ImapConversation
 from tlsproxy.demo.mailserver.journal import Journal, Record
 from tlsproxy.demo.mailserver.mailbox import Account, Mailbox
 from tlsproxy.demo.mailserver.pop3 import Pop3Conversation

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from types import MappingProxyType
 from typing import Final
 
-from tlsproxy.demo.mailserver.imap_mail import MAIL_COMMANDS, MailCommands, Reply, bad, no, ok
-from tlsproxy.demo.mailserver.imap_syntax import Command, Value, literal_at_end, parse, tag_of
+from tlsproxy.demo.mailserver.imap.mail import MAIL_COMMANDS, MailCommands, Reply, bad, no, ok
+from tlsproxy.demo.mailserver.imap.syntax import Command, Value, literal_at_end, parse, tag_of
 from tlsproxy.demo.mailserver.journal import Record
 from tlsproxy.demo.mailserver.mailbox import Account, Mailbox
 from tlsproxy.protocols.lines import LineBuffer, without_line_end

@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Final
 
 from tlsproxy.demo.mailserver import mime
-from tlsproxy.demo.mailserver.imap_syntax import literal, string
+from tlsproxy.demo.mailserver.imap.syntax import literal, string
 from tlsproxy.demo.mailserver.mailbox import Message
 
 # More different items than any mail program asks for; each may cost a copy of the message.

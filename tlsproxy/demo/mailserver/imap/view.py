@@ -4,8 +4,9 @@ from collections.abc import Callable
 from types import MappingProxyType
 from typing import Final
 
-from tlsproxy.demo.mailserver import imap_fetch, mime
-from tlsproxy.demo.mailserver.imap_syntax import Value, numbers
+from tlsproxy.demo.mailserver import mime
+from tlsproxy.demo.mailserver.imap import fetch
+from tlsproxy.demo.mailserver.imap.syntax import Value, numbers
 from tlsproxy.demo.mailserver.mailbox import Mailbox, Message
 
 SYSTEM_FLAGS: Final = (rb"\Answered", rb"\Flagged", rb"\Deleted", rb"\Seen", rb"\Draft")
@@ -69,19 +70,19 @@ class View:
             case _:
                 return None
         picked = self.pick(which, is_uid=is_uid)
-        items = imap_fetch.wanted([name for name in names if isinstance(name, bytes)])
+        items = fetch.wanted([name for name in names if isinstance(name, bytes)])
         if picked is None or items is None:
             return None
         if is_uid and b"UID" not in items:
             items.insert(0, b"UID")
-        is_seen = imap_fetch.marks_seen(items) and not self.is_read_only
+        is_seen = fetch.marks_seen(items) and not self.is_read_only
         lines = []
         for number, message in picked:
             shown = items
             if is_seen and rb"\Seen" not in message.flags:
                 message.flags.add(rb"\Seen")
                 shown = items if b"FLAGS" in items else [*items, b"FLAGS"]
-            lines.append(b"* %d FETCH (%s)\r\n" % (number, imap_fetch.answer(message, shown)))
+            lines.append(b"* %d FETCH (%s)\r\n" % (number, fetch.answer(message, shown)))
         return b"".join(lines)
 
     def store(self, arguments: list[Value], *, is_uid: bool) -> bytes | None:
@@ -103,9 +104,7 @@ class View:
         if how.upper().endswith(b".SILENT"):
             return b""
         items = [b"UID", b"FLAGS"] if is_uid else [b"FLAGS"]
-        return b"".join(
-            b"* %d FETCH (%s)\r\n" % (number, imap_fetch.answer(message, items)) for number, message in picked
-        )
+        return b"".join(b"* %d FETCH (%s)\r\n" % (number, fetch.answer(message, items)) for number, message in picked)
 
     def search(self, arguments: list[Value], *, is_uid: bool) -> bytes | None:
         """Answer SEARCH for flags, numbers, UIDs and words; None if a key is unknown."""

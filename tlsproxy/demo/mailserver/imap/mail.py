@@ -8,8 +8,8 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Final
 
-from tlsproxy.demo.mailserver.imap_syntax import Value
-from tlsproxy.demo.mailserver.imap_view import SYSTEM_FLAGS, View, are_flags
+from tlsproxy.demo.mailserver.imap.syntax import Value
+from tlsproxy.demo.mailserver.imap.view import SYSTEM_FLAGS, View, are_flags
 from tlsproxy.demo.mailserver.mailbox import Mailbox
 
 _INBOX: Final = b"INBOX"
