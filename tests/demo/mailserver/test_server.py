@@ -4,6 +4,7 @@ import imaplib
 import os
 import poplib
 import shutil
+import smtplib
 import socket
 import subprocess
 import threading
@@ -66,6 +67,16 @@ def test_poplib(hosted: HostedMailServer) -> None:
     client.dele(1)
     client.quit()
     assert hosted.server.journal.records()[0].commands[-2:] == ["DELE", "QUIT"]
+
+
+def test_smtplib_and_the_mailbox_that_it_comes_to(hosted: HostedMailServer) -> None:
+    with smtplib.SMTP("127.0.0.1", hosted.server.smtp_port, timeout=PATIENCE_S) as client:
+        client.sendmail("anna@old.example", ["bert@elsewhere.example"], letters()[2])
+    reader = poplib.POP3("127.0.0.1", hosted.server.pop3_port, timeout=PATIENCE_S)
+    reader.user("demo")
+    reader.pass_(PASSWORD)
+    assert (b"\r\n".join(reader.retr(6)[1]) + b"\r\n").endswith(letters()[2])
+    reader.quit()
 
 
 @pytest.mark.real

@@ -1,4 +1,4 @@
-"""An old mail server in miniature: IMAP4rev1 and POP3 in clear, one user, one mailbox in memory."""
+"""An old mail server in miniature: IMAP4rev1, POP3 and SMTP in clear, one user, one mailbox in memory."""
 
 from tlsproxy.demo.mailserver.journal import Journal, Record
 from tlsproxy.demo.mailserver.mailbox import Account, Mailbox, Message

@@ -1,4 +1,4 @@
-"""Sockets of the old server: one protocol object a connection, bounded; knows no IMAP and no POP3."""
+"""Sockets of the old server: one protocol object a connection, bounded; knows no protocol."""
 
 import asyncio
 import threading
@@ -11,6 +11,7 @@ from tlsproxy.demo.mailserver.imap.conversation import ImapConversation
 from tlsproxy.demo.mailserver.journal import Journal, Record
 from tlsproxy.demo.mailserver.mailbox import Account, Mailbox
 from tlsproxy.demo.mailserver.pop3 import Pop3Conversation
+from tlsproxy.demo.mailserver.smtp import SmtpConversation
 
 _HOST: Final = "127.0.0.1"
 _CONNECTIONS_LIMIT: Final = 256
@@ -38,21 +39,23 @@ class Conversation(Protocol):
 
 
 class MailServer:
-    """IMAP and POP3 in clear on two ports of 127.0.0.1."""
+    """IMAP, POP3 and SMTP in clear on three ports of 127.0.0.1."""
 
     def __init__(self, account: Account, mailbox: Mailbox) -> None:
         self.journal = Journal()
         self.imap_port = 0
         self.pop3_port = 0
+        self.smtp_port = 0
         self._account = account
         self._mailbox = mailbox
         self._servers: list[asyncio.Server] = []
         self._connections: set[_Connection] = set()
 
     async def start(self) -> None:
-        """Listen on two free ports; they are in ``imap_port`` and ``pop3_port`` then."""
+        """Listen on three free ports; they are in ``imap_port``, ``pop3_port`` and ``smtp_port`` then."""
         self.imap_port = await self._listen("imap", partial(ImapConversation, self._account, self._mailbox))
         self.pop3_port = await self._listen("pop3", partial(Pop3Conversation, self._account, self._mailbox))
+        self.smtp_port = await self._listen("smtp", partial(SmtpConversation, self._mailbox))
 
     async def close(self) -> None:
         """Stop listening and drop every connection."""
