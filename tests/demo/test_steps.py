@@ -10,8 +10,9 @@ import pytest
 from tlsproxy.core.events import Event
 from tlsproxy.demo.dialogue import StepError
 from tlsproxy.demo.mailserver import Account, Journal
-from tlsproxy.demo.proxy import LogLine, Ports
+from tlsproxy.demo.proxy import LogLine
 from tlsproxy.demo.screen import Screen
+from tlsproxy.demo.setting import Ports
 from tlsproxy.demo.steps import STEPS, Stage
 
 GOOD: dict[str, Any] = {

@@ -17,11 +17,9 @@ from types import TracebackType
 from typing import Final, Self
 
 from tlsproxy.core.events import Event
-from tlsproxy.demo.certificates import DemoCertificates
 from tlsproxy.demo.dialogue import StepError
 from tlsproxy.operate.log_render import console_line
 
-_HOST: Final = "127.0.0.1"
 # Python starts, imports and reads the certificate in about half a second; a busy machine takes its time.
 _START_LIMIT_S: Final = 30.0
 _LOG_LIMIT_S: Final = 10.0
@@ -30,54 +28,10 @@ _STOP_LIMIT_S: Final = 5.0
 # The walk writes some fifty lines; what is older has been shown.
 _KEPT_LINES: Final = 1000
 _OVERRIDE_PREFIX: Final = "TLSPROXY__"
-_CONFIG: Final = """\
-[tls]
-certificates = [{{ chain = "{chain}", key = "{key}" }}]
-
-[[listener]]
-protocol = "imap"
-tls = "implicit"
-bind = ["127.0.0.1:{imaps}"]
-[[listener]]
-protocol = "imap"
-tls = "starttls"
-bind = ["127.0.0.1:{imap}"]
-[[listener]]
-protocol = "pop3"
-tls = "implicit"
-bind = ["127.0.0.1:{pop3s}"]
-[[listener]]
-protocol = "pop3"
-tls = "starttls"
-bind = ["127.0.0.1:{pop3}"]
-
-[backend.imap]
-address = "127.0.0.1:{backend_imap}"
-[backend.pop3]
-address = "127.0.0.1:{backend_pop3}"
-
-[limits]
-# Connections at once from one address; the default is 100.
-per_address = {cap}
-"""
 
 
 class ProxyStartError(Exception):
     """The proxy did not come up; the text is what it said."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ports:
-    """Where the proxy listens on 127.0.0.1."""
-
-    imaps: int
-    imap: int
-    pop3s: int
-    pop3: int
-
-
-# The well-known ports with a thousand before them, which nobody needs a privilege for.
-_PREFERRED: Final = Ports(imaps=1993, imap=1143, pop3s=1995, pop3=1110)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,50 +52,6 @@ class LogLine:
         if not {"ts", "level", "event"} <= self.fields.keys():
             return self.text
         return console_line(self.fields, is_coloured=is_coloured).decode().rstrip()
-
-
-def choose_ports(*, is_preferring: bool = True) -> Ports:
-    """The preferred ports where they are free, else any that are."""
-    wanted = (_PREFERRED.imaps, _PREFERRED.imap, _PREFERRED.pop3s, _PREFERRED.pop3)
-    probes: list[socket.socket] = []
-    try:
-        for port in wanted:
-            probe = _bound(port) if is_preferring else None
-            probes.append(probe or socket.create_server((_HOST, 0)))
-        imaps, imap, pop3s, pop3 = (probe.getsockname()[1] for probe in probes)
-    finally:
-        for probe in probes:
-            probe.close()
-    return Ports(imaps=imaps, imap=imap, pop3s=pop3s, pop3=pop3)
-
-
-def _bound(port: int) -> socket.socket | None:
-    with suppress(OSError):
-        return socket.create_server((_HOST, port))
-    return None
-
-
-def configuration(ports: Ports, files: DemoCertificates, *, backend_imap: int, backend_pop3: int, cap: int) -> str:
-    """The whole configuration file.
-
-    Args:
-        ports: Where to listen.
-        files: What to show clients.
-        backend_imap: Port of the old server on 127.0.0.1.
-        backend_pop3: The same for POP3.
-        cap: Connections at once from one address.
-    """
-    return _CONFIG.format(
-        chain=files.chain,
-        key=files.key,
-        imaps=ports.imaps,
-        imap=ports.imap,
-        pop3s=ports.pop3s,
-        pop3=ports.pop3,
-        backend_imap=backend_imap,
-        backend_pop3=backend_pop3,
-        cap=cap,
-    )
 
 
 class ProxyProcess:

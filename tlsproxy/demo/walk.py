@@ -15,8 +15,9 @@ from tlsproxy.demo.certificates import DemoCertificates, make_certificates
 from tlsproxy.demo.dialogue import StepError
 from tlsproxy.demo.letters import letters
 from tlsproxy.demo.mailserver import Account, HostedMailServer, Mailbox
-from tlsproxy.demo.proxy import Ports, ProxyProcess, ProxyStartError, choose_ports, configuration
+from tlsproxy.demo.proxy import ProxyProcess, ProxyStartError
 from tlsproxy.demo.screen import Screen
+from tlsproxy.demo.setting import Ports, choose_ports, configuration
 from tlsproxy.demo.steps import STEPS, Stage, Step
 
 # Small, so that the walk reaches it soon; large enough for a mail program to be tried afterwards.

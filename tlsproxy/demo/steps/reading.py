@@ -1,74 +1,10 @@
-"""The walk, step by step: each does one thing to the proxy and says what must come of it."""
+"""The steps of users who read their mail by IMAP and POP3, and of those who try what they should not."""
 
-import ssl
-from collections.abc import Callable
-from contextlib import ExitStack
-from dataclasses import dataclass, field
 from typing import Final
 
 from tlsproxy.core.events import Event
 from tlsproxy.demo.dialogue import Dialogue, StepError
-from tlsproxy.demo.mailserver import Account, Journal, Record
-from tlsproxy.demo.proxy import LogLine, Ports, ProxyProcess
-from tlsproxy.demo.screen import Screen
-
-
-@dataclass(slots=True, kw_only=True)
-class Stage:
-    """What the steps play on."""
-
-    screen: Screen
-    proxy: ProxyProcess
-    ports: Ports
-    trusted: ssl.SSLContext
-    account: Account
-    journal: Journal
-    """The old server's own memory of its visitors."""
-    cap: int
-    """Connections at once that the configuration allows one address."""
-    client_ports: list[int] = field(default_factory=list)
-    """Our own ports of the connections in this step, by which the log knows them."""
-    logins: int = 0
-    """How many logins should have reached the old server so far."""
-
-    @property
-    def user(self) -> str:
-        """The account's name."""
-        return self.account.user.decode()
-
-    @property
-    def password(self) -> str:
-        """The account's password."""
-        return self.account.password.decode()
-
-    def connect(self, port: int, *, is_tls: bool = False, is_shown: bool = True) -> Dialogue:
-        """Connect to the proxy and remember our port."""
-        screen = self.screen if is_shown else Screen(is_quiet=True)
-        dialogue = Dialogue(screen, port, self.trusted, is_tls=is_tls)
-        self.client_ports.append(dialogue.port)
-        return dialogue
-
-    def must_be_logged(self, event: Event, client_port: int) -> None:
-        """The log must hold this event for the connection from that port of ours, now or soon.
-
-        Raises:
-            StepError: It does not.
-        """
-
-        def is_it(line: LogLine) -> bool:
-            return line.event == event and line.fields.get("client_port") == client_port
-
-        self.proxy.wait_for(is_it)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
-    """One step: what is shown above it, what is done, and what it has proved."""
-
-    title: str
-    reason: str
-    act: Callable[[Stage], None]
-    proof: str
+from tlsproxy.demo.steps.stage import Stage, Step
 
 
 def _refuse_before_password(stage: Stage) -> None:
@@ -170,45 +106,6 @@ def _refuse_injection(stage: Stage) -> None:
     stage.must_be_logged(Event.STARTTLS_INJECTION, client.port)
 
 
-def _refuse_one_too_many(stage: Stage) -> None:
-    with ExitStack() as clients:
-        for _ in range(stage.cap):
-            clients.enter_context(stage.connect(stage.ports.imap, is_shown=False)).expect("* OK")
-        stage.screen.event(f"{stage.cap} connections to port {stage.ports.imap}, all greeted and left open")
-        refused = clients.enter_context(stage.connect(stage.ports.imap))
-        refused.expect("* BYE [UNAVAILABLE]")
-        refused.expect_end()
-
-
-def _ask_old_server(stage: Stage) -> None:
-    """Hold the old server's memory against the proxy's log: the two know each other by the port between them."""
-    closed = {
-        line.fields.get("source_port"): line for line in stage.proxy.lines() if line.event == Event.SESSION_CLOSED
-    }
-    records = stage.journal.records()
-    for record in records:
-        _must_be_expected(record, closed.get(record.client_port))
-        stage.screen.event(
-            f"{record.protocol} from port {record.client_port}: {' '.join(record.commands)}"
-            f"  = session {closed[record.client_port].fields.get('session')}"
-        )
-    logins = [login for record in records for login in record.logins]
-    if len(logins) != stage.logins:
-        raise StepError(f"the old server saw {len(logins)} logins, expected {stage.logins}")
-    if any(stage.password in line.text for line in stage.proxy.lines()):
-        raise StepError("the password is in the log")
-
-
-def _must_be_expected(record: Record, line: LogLine | None) -> None:
-    """The old server may know a connection only if the proxy's log has a TLS session with a login behind it."""
-    if line is None:
-        raise StepError(f"a connection from port {record.client_port} that the proxy's log does not know")
-    if not line.fields.get("tls_version") or line.fields.get("login") != "ok":
-        raise StepError(f"a connection of a session without TLS or login: {line.text}")
-    if any(not is_accepted for _, is_accepted in record.logins):
-        raise StepError("a refused login reached the old server")
-
-
 STEPS: Final = (
     Step(
         title="A login in clear is refused before the password leaves",
@@ -257,17 +154,5 @@ STEPS: Final = (
         reason="Somebody on the wire could put commands there that a server would take for encrypted ones.",
         act=_refuse_injection,
         proof="refused and reported",
-    ),
-    Step(
-        title="One connection too many from one address is refused",
-        reason="With a code that no mail program takes for a wrong password, and a reference that finds the log line.",
-        act=_refuse_one_too_many,
-        proof="the cap holds",
-    ),
-    Step(
-        title="What the old server saw of all this",
-        reason="Its own memory, joined with the proxy's log by the port between the two.",
-        act=_ask_old_server,
-        proof="only logins inside TLS reached it, and no password is in the log",
     ),
 )
