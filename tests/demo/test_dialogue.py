@@ -63,6 +63,15 @@ def test_pop3_mail_ends_with_a_lone_dot(hosted: HostedMailServer, out: io.String
         client.expect_end()
 
 
+def test_a_bare_line_feed_is_sent_and_shown_escaped(hosted: HostedMailServer, out: io.StringIO) -> None:
+    with dialogue(hosted.server.smtp_port, out) as client:
+        client.expect("220")
+        client.say("NOOP\nNOOP")
+        for _ in range(2):
+            client.expect("250")
+    assert "C: NOOP\\nNOOP\n" in out.getvalue()
+
+
 def test_disappointments(hosted: HostedMailServer, out: io.StringIO) -> None:
     with dialogue(hosted.server.imap_port, out) as client:
         with pytest.raises(StepError, match="expected a line that begins with BYE"):

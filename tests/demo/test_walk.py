@@ -46,11 +46,20 @@ def test_once(environment: dict[str, str], tmp_path: Path) -> None:
         "S: * BYE [UNAVAILABLE] Too many connections from your address (8)",
         "S: ..\n",
         "S: ....three\n",
+        "S: 530 5.7.0",
+        "C: AUTH PLAIN •••",
+        "S: 538 5.7.11",
+        "S: 550 5.7.1 ",
+        "    All is well.\n    .\n    MAIL FROM:<boss@old.example>\n",
         "password.exposed",
         "starttls.injection",
         "admit/address_full",
         "-- imap from port ",
         "-- pop3 from port ",
+        "-- smtp from port ",
+        "EHLO MAIL RCPT DATA MAIL RCPT DATA QUIT  = ours, past the proxy",
+        "message.relayed",
+        "message.refused",
     ):
         assert line in done.stdout
     assert list(tmp_path.iterdir()) == []
@@ -112,19 +121,24 @@ def test_the_lines_to_try_work(environment: dict[str, str]) -> None:
     with staying(environment) as (process, printed):
         lines = [line.strip() for line in printed.splitlines()]
         curls = [shlex.split(line) for line in lines if line.startswith("curl ")]
+        (sending,) = [line for line in lines if line.startswith("echo ")]
         clients = [shlex.split(line) for line in lines if line.startswith("openssl ")]
-        assert (len(curls), len(clients)) == (4, 3)
+        assert (len(curls), len(clients)) == (4, 5)
         for number, curl in enumerate(curls, start=1):
             done = subprocess.run([*curl, "-sS"], capture_output=True, timeout=LIMIT_S, check=True)
             assert b"Message-ID: <letter-%d@old.example>" % number in done.stdout
+        subprocess.run(["sh", "-c", sending], capture_output=True, timeout=LIMIT_S, check=True)
         for client in clients:
-            goodbye = b"QUIT\n" if "pop3" in client else b"a LOGOUT\n"
+            goodbye = b"QUIT\n" if {"pop3", "smtp"} & set(client) else b"a LOGOUT\n"
             done = subprocess.run(client, input=goodbye, capture_output=True, timeout=LIMIT_S, check=True)
             assert b"verify return:1" in done.stderr
         assert process.stdout
         while "session.closed" not in (line := process.stdout.readline()):
             assert line
         assert re.search(r"user=demo TLSv1\.3 relay/", line)
+        while "message.relayed" not in (line := process.stdout.readline()):
+            assert line
+        assert "user=demo sender=demo@old.example recipients=1 to=friend@elsewhere.example" in line
 
 
 def test_a_step_that_fails_is_told_and_fails_the_whole(

@@ -24,14 +24,14 @@ class StepError(Exception):
 
 
 class Dialogue:
-    """One connection to the proxy; a context manager that closes it."""
+    """One connection, mostly to the proxy; a context manager that closes it."""
 
     def __init__(self, screen: Screen, port: int, trusted: ssl.SSLContext, *, is_tls: bool) -> None:
         """Connect.
 
         Args:
             screen: Where the lines are shown.
-            port: The proxy's port on 127.0.0.1.
+            port: A port on 127.0.0.1.
             trusted: Holds the authority that the proxy's certificate must come from.
             is_tls: Whether TLS comes before the first line.
 
@@ -83,14 +83,14 @@ class Dialogue:
         """Send lines, all in one piece.
 
         Args:
-            lines: Without line ends.
+            lines: Without their CRLF; a bare LF inside is shown escaped.
             secret: What is shown as dots.
 
         Raises:
             StepError: The connection is gone.
         """
         for line in lines:
-            self._screen.client(line.replace(secret, self._screen.dots) if secret else line)
+            self._screen.client(printable(line.replace(secret, self._screen.dots) if secret else line))
         try:
             self._socket.sendall("".join(line + "\r\n" for line in lines).encode())
         except OSError as error:
@@ -109,7 +109,7 @@ class Dialogue:
         return line
 
     def read_until(self, beginning: str) -> list[str]:
-        """Read and show IMAP lines up to one that begins so; literals are part of the lines before.
+        """Read and show lines up to one that begins so; IMAP's literals are part of the lines before.
 
         Returns:
             All lines, the last one too, without line ends.

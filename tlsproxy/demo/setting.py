@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Final
 
 from tlsproxy.demo.certificates import DemoCertificates
+from tlsproxy.demo.mailserver import MailServer
 
 _HOST: Final = "127.0.0.1"
 _CONFIG: Final = """\
@@ -28,11 +29,35 @@ bind = ["127.0.0.1:{pop3s}"]
 protocol = "pop3"
 tls = "starttls"
 bind = ["127.0.0.1:{pop3}"]
+[[listener]]
+protocol = "smtp"
+role = "submission"
+tls = "implicit"
+bind = ["127.0.0.1:{submissions}"]
+[[listener]]
+protocol = "smtp"
+role = "submission"
+tls = "starttls"
+bind = ["127.0.0.1:{submission}"]
+[[listener]]
+protocol = "smtp"
+role = "mx"
+tls = "starttls"
+bind = ["127.0.0.1:{smtp}"]
+
+[smtp]
+hostname = "mail.old.example"
+mx.local_domains = ["old.example"]
+# The old IMAP server judges passwords; the SMTP server knows none.
+submission.auth = "imap"
 
 [backend.imap]
 address = "127.0.0.1:{backend_imap}"
 [backend.pop3]
 address = "127.0.0.1:{backend_pop3}"
+[backend.smtp]
+# It takes mail from anybody to anywhere, so tlsproxy alone should reach it.
+address = "127.0.0.1:{backend_smtp}"
 
 [limits]
 # Connections at once from one address; the default is 100.
@@ -48,10 +73,13 @@ class Ports:
     imap: int
     pop3s: int
     pop3: int
+    submissions: int
+    submission: int
+    smtp: int
 
 
 # The well-known ports with a thousand before them, which nobody needs a privilege for.
-_PREFERRED: Final = Ports(imaps=1993, imap=1143, pop3s=1995, pop3=1110)
+_PREFERRED: Final = Ports(imaps=1993, imap=1143, pop3s=1995, pop3=1110, submissions=1465, submission=1587, smtp=1025)
 
 
 def choose_ports(*, is_preferring: bool = True) -> Ports:
@@ -73,24 +101,21 @@ def _bound(port: int) -> socket.socket | None:
     return None
 
 
-def configuration(ports: Ports, files: DemoCertificates, *, backend_imap: int, backend_pop3: int, cap: int) -> str:
+def configuration(ports: Ports, files: DemoCertificates, old: MailServer, *, cap: int) -> str:
     """The whole configuration file.
 
     Args:
         ports: Where to listen.
         files: What to show clients.
-        backend_imap: Port of the old server on 127.0.0.1.
-        backend_pop3: The same for POP3.
+        old: The old server, up already.
         cap: Connections at once from one address.
     """
     return _CONFIG.format(
+        **asdict(ports),
         chain=files.chain,
         key=files.key,
-        imaps=ports.imaps,
-        imap=ports.imap,
-        pop3s=ports.pop3s,
-        pop3=ports.pop3,
-        backend_imap=backend_imap,
-        backend_pop3=backend_pop3,
+        backend_imap=old.imap_port,
+        backend_pop3=old.pop3_port,
+        backend_smtp=old.smtp_port,
         cap=cap,
     )

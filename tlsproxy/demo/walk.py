@@ -60,7 +60,8 @@ def _show(screen: Screen, folder: Path, account: Account, hosted: HostedMailServ
     screen.title("tlsproxy: TLS in front of a mail server that cannot be changed")
     server = hosted.server
     screen.say(
-        f"An old mail server without TLS listens here: IMAP on port {server.imap_port}, POP3 on {server.pop3_port}."
+        "An old mail server without TLS listens here: "
+        f"IMAP on port {server.imap_port}, POP3 on {server.pop3_port}, SMTP on {server.smtp_port}."
     )
     files = make_certificates(folder)
     with _proxy(screen, folder / "tlsproxy.toml", files, hosted) as (proxy, ports):
@@ -72,7 +73,7 @@ def _show(screen: Screen, folder: Path, account: Account, hosted: HostedMailServ
             ports=ports,
             trusted=trusted,
             account=account,
-            journal=server.journal,
+            old=server,
             cap=_CAP,
         )
         failed = [number for number, step in enumerate(STEPS, start=1) if not _walk(stage, number, step)]
@@ -121,11 +122,16 @@ def _offer(screen: Screen, ports: Ports, files: DemoCertificates, account: Accou
         f"{curl} {user} --ssl-reqd 'imap://127.0.0.1:{ports.imap}/INBOX;UID=2'\n"
         f"{curl} {user} 'pop3s://127.0.0.1:{ports.pop3s}/3'\n"
         f"{curl} {user} --ssl-reqd 'pop3://127.0.0.1:{ports.pop3}/4'\n"
+        f"echo 'Subject: Hello' | {curl} {user} --url smtps://127.0.0.1:{ports.submissions}"
+        " --mail-from demo@old.example --mail-rcpt friend@elsewhere.example --upload-file -\n"
         f"{openssl} -connect 127.0.0.1:{ports.imaps}\n"
         f"{openssl} -connect 127.0.0.1:{ports.imap} -starttls imap\n"
-        f"{openssl} -connect 127.0.0.1:{ports.pop3} -starttls pop3"
+        f"{openssl} -connect 127.0.0.1:{ports.pop3} -starttls pop3\n"
+        f"{openssl} -connect 127.0.0.1:{ports.submission} -starttls smtp\n"
+        f"{openssl} -connect 127.0.0.1:{ports.smtp} -starttls smtp"
     )
     screen.say(f"A mail program: user {account.user.decode()}, password {account.password.decode()}, the ports above.")
+    screen.say("Whatever is sent, and to whom, comes to this mailbox and to nobody else.")
     screen.title("The proxy's log; Ctrl-C stops everything.")
 
 
@@ -155,9 +161,7 @@ def _proxy(
     with ExitStack() as stack:
         for attempt in range(1, _START_ATTEMPTS + 1):
             ports = choose_ports(is_preferring=attempt == 1)
-            text = configuration(
-                ports, files, backend_imap=hosted.server.imap_port, backend_pop3=hosted.server.pop3_port, cap=_CAP
-            )
+            text = configuration(ports, files, hosted.server, cap=_CAP)
             file.write_text(text)
             try:
                 proxy = stack.enter_context(ProxyProcess(file))

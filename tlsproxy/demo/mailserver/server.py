@@ -43,19 +43,19 @@ class MailServer:
 
     def __init__(self, account: Account, mailbox: Mailbox) -> None:
         self.journal = Journal()
+        self.mailbox = mailbox
         self.imap_port = 0
         self.pop3_port = 0
         self.smtp_port = 0
         self._account = account
-        self._mailbox = mailbox
         self._servers: list[asyncio.Server] = []
         self._connections: set[_Connection] = set()
 
     async def start(self) -> None:
         """Listen on three free ports; they are in ``imap_port``, ``pop3_port`` and ``smtp_port`` then."""
-        self.imap_port = await self._listen("imap", partial(ImapConversation, self._account, self._mailbox))
-        self.pop3_port = await self._listen("pop3", partial(Pop3Conversation, self._account, self._mailbox))
-        self.smtp_port = await self._listen("smtp", partial(SmtpConversation, self._mailbox))
+        self.imap_port = await self._listen("imap", partial(ImapConversation, self._account, self.mailbox))
+        self.pop3_port = await self._listen("pop3", partial(Pop3Conversation, self._account, self.mailbox))
+        self.smtp_port = await self._listen("smtp", partial(SmtpConversation, self.mailbox))
 
     async def close(self) -> None:
         """Stop listening and drop every connection."""
@@ -68,7 +68,7 @@ class MailServer:
 
     async def _listen(self, name: str, converse: Callable[[Record], Conversation]) -> int:
         def connect() -> _Connection:
-            return _Connection(self._connections, self._mailbox, lambda port: converse(self.journal.open(name, port)))
+            return _Connection(self._connections, self.mailbox, lambda port: converse(self.journal.open(name, port)))
 
         server = await asyncio.get_running_loop().create_server(connect, _HOST, 0)
         self._servers.append(server)

@@ -2,9 +2,9 @@
 
 from typing import Final
 
-from tlsproxy.demo.steps import reading, reckoning
+from tlsproxy.demo.steps import reading, reckoning, sending
 from tlsproxy.demo.steps.stage import Stage, Step
 
 __all__ = ["STEPS", "Stage", "Step"]
 
-STEPS: Final = (*reading.STEPS, *reckoning.STEPS)
+STEPS: Final = (*reading.STEPS, *sending.STEPS, *reckoning.STEPS)

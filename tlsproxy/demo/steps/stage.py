@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from tlsproxy.core.events import Event
 from tlsproxy.demo.dialogue import Dialogue
-from tlsproxy.demo.mailserver import Account, Journal
+from tlsproxy.demo.mailserver import Account, MailServer
 from tlsproxy.demo.proxy import LogLine, ProxyProcess
 from tlsproxy.demo.screen import Screen
 from tlsproxy.demo.setting import Ports
@@ -21,14 +21,18 @@ class Stage:
     ports: Ports
     trusted: ssl.SSLContext
     account: Account
-    journal: Journal
-    """The old server's own memory of its visitors."""
+    old: MailServer
+    """The old server, with its own memory of its visitors."""
     cap: int
     """Connections at once that the configuration allows one address."""
     client_ports: list[int] = field(default_factory=list)
     """Our own ports of the connections in this step, by which the log knows them."""
     logins: int = 0
     """How many logins should have reached the old server so far."""
+    judgements: int = 0
+    """How many of these were the proxy's own, to have a password judged."""
+    direct_ports: list[int] = field(default_factory=list)
+    """Our own ports of connections past the proxy."""
 
     @property
     def user(self) -> str:
@@ -45,6 +49,13 @@ class Stage:
         screen = self.screen if is_shown else Screen(is_quiet=True)
         dialogue = Dialogue(screen, port, self.trusted, is_tls=is_tls)
         self.client_ports.append(dialogue.port)
+        return dialogue
+
+    def connect_directly(self, port: int) -> Dialogue:
+        """Connect to the old server itself, as nobody should be able to."""
+        self.screen.event("past the proxy, to the old server itself:")
+        dialogue = Dialogue(self.screen, port, self.trusted, is_tls=False)
+        self.direct_ports.append(dialogue.port)
         return dialogue
 
     def must_be_logged(self, event: Event, client_port: int) -> None:
