@@ -1,6 +1,8 @@
-"""Which event loop, and the data plane that goes with it."""
+"""Which event loop, the data plane that goes with it, and how the kernel is to share the cores out."""
 
 import asyncio
+import os
+from contextlib import suppress
 
 import uvloop
 
@@ -26,3 +28,9 @@ def make_loop(kind: LoopKind) -> tuple[asyncio.AbstractEventLoop, Plane]:
         return loop, LoopPlane(loop)
     plane = EpollPlane()
     return asyncio.SelectorEventLoop(plane), plane
+
+
+def yield_to_workers() -> None:
+    """Never take a core from a worker that is at work: a flood at the door must not be felt inside (sched(7))."""
+    with suppress(OSError):  # a sandbox may forbid it; then the scheduler treats all alike
+        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))

@@ -295,9 +295,3 @@ def _bind(
             except BindError as error:
                 binding.mistakes.append(Mistake(key=f"listener[{number}].bind[{index}]", value="", hint=str(error)))
     return binding
-
-
-def yield_to_workers() -> None:
-    """Never take a core from a worker that is at work: a flood at the door must not be felt inside (sched(7))."""
-    with suppress(OSError):  # a sandbox may forbid it; then the scheduler treats all alike
-        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))

@@ -27,8 +27,8 @@ from tlsproxy.process.door.door import Door
 from tlsproxy.process.door.farewell import Farewell, new_references
 from tlsproxy.process.line import words
 from tlsproxy.process.logs import Logs, StartLogs
-from tlsproxy.process.loops import kind_of, make_loop
-from tlsproxy.process.stage import Stage, affordable_each, raise_descriptor_limit, set_stage, yield_to_workers
+from tlsproxy.process.loops import kind_of, make_loop, yield_to_workers
+from tlsproxy.process.stage import Stage, affordable_each, raise_descriptor_limit, set_stage
 from tlsproxy.process.watches.backend import BackendWatch
 from tlsproxy.process.watches.certificates import CertificateWatch
 from tlsproxy.process.watches.relay import RelayWatch

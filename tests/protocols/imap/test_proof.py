@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tlsproxy.core.outcome import Reason
 from tlsproxy.protocols.base import Disproven, Hangup, ProofAction, Proven, ToBackend
 from tlsproxy.protocols.imap import IMAP
-from tlsproxy.protocols.imap.proof import ImapProof
+from tlsproxy.protocols.imap.backend_side.proof import ImapProof
 
 GREETING = b"* OK old\r\n"
 LOGOUT = ToBackend(b"T2 LOGOUT\r\n")

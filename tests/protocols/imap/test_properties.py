@@ -15,9 +15,9 @@ from tlsproxy.protocols.base import (
     ToBackend,
     ToClient,
 )
+from tlsproxy.protocols.imap.backend_side.upgrade import ImapUpgrade
 from tlsproxy.protocols.imap.gate import ImapGate
 from tlsproxy.protocols.imap.login import ImapLogin
-from tlsproxy.protocols.imap.upgrade import ImapUpgrade
 
 SMALL = DialogueLimits(
     line_bytes=40, sasl_line_bytes=60, literal_bytes=12, total_bytes=200, bad_commands=4, failed_logins=2

@@ -2,7 +2,7 @@
 
 from tlsproxy.core.outcome import Reason
 from tlsproxy.protocols.base import Hangup
-from tlsproxy.protocols.imap.upgrade import ImapUpgrade
+from tlsproxy.protocols.imap.backend_side.upgrade import ImapUpgrade
 
 
 def test_the_greeting_holds_nothing_heard_before_tls() -> None:

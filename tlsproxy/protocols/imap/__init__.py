@@ -4,11 +4,11 @@ from typing import Final
 
 from tlsproxy.core.kinds import ProtocolName
 from tlsproxy.protocols.base import MailProtocol
+from tlsproxy.protocols.imap.backend_side.proof import ImapProof
+from tlsproxy.protocols.imap.backend_side.upgrade import ImapUpgrade
 from tlsproxy.protocols.imap.gate import ImapGate
 from tlsproxy.protocols.imap.login import ImapLogin
-from tlsproxy.protocols.imap.proof import ImapProof
 from tlsproxy.protocols.imap.responses import is_between_responses
-from tlsproxy.protocols.imap.upgrade import ImapUpgrade
 from tlsproxy.protocols.replies import imap_parting
 
 IMAP: Final = MailProtocol(

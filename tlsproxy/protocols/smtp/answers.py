@@ -1,8 +1,11 @@
 """Every answer of one line that is the same for everybody: the conversation's own, and those its runner picks from."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Final
 
-from tlsproxy.protocols.smtp.reply import reply
+from tlsproxy.protocols.smtp.lines import LineFault
+from tlsproxy.protocols.smtp.reply import Reply, reply
 
 # Yes.
 OK: Final = reply(250, "2.0.0", "OK")
@@ -41,6 +44,15 @@ NOT_IMPLEMENTED: Final = reply(502, "5.5.1", "not implemented")
 WRONG_ARGUMENTS: Final = reply(501, "5.5.4", "wrong arguments")
 LINE_TOO_LONG: Final = reply(500, "5.5.2", "line too long")
 BARE_NEWLINE: Final = reply(500, "5.5.2", "a line ends with CR and LF, and holds neither")
+
+TO_FAULTS: Final[Mapping[LineFault, Reply]] = MappingProxyType(
+    {
+        LineFault.TOO_LONG: LINE_TOO_LONG,
+        LineFault.SASL_TOO_LONG: RESPONSE_TOO_LONG,
+        LineFault.BARE_NEWLINE: BARE_NEWLINE,
+    }
+)
+"""Of the faults that a client may have and go on."""
 
 # What only the runner can know.
 RELAYING_DENIED: Final = reply(550, "5.7.1", "relaying denied")

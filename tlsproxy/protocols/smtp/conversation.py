@@ -32,13 +32,6 @@ from tlsproxy.protocols.smtp.syntax import (
 
 __all__ = ["Conversation", "DialogueSettings"]
 
-_FAULTS: Final = MappingProxyType(
-    {
-        LineFault.TOO_LONG: answers.LINE_TOO_LONG,
-        LineFault.SASL_TOO_LONG: answers.RESPONSE_TOO_LONG,
-        LineFault.BARE_NEWLINE: answers.BARE_NEWLINE,
-    }
-)
 _ALWAYS_THE_SAME: Final = MappingProxyType({b"NOOP": answers.OK, b"VRFY": answers.NOT_VERIFIED, b"HELP": answers.HELP})
 # Known, and not for strangers: XCLIENT and XFORWARD say who a client is, BDAT has no offer of CHUNKING behind it.
 _NOT_IMPLEMENTED: Final = frozenset(b"BDAT ETRN EXPN XCLIENT XFORWARD".split())
@@ -170,7 +163,7 @@ class Conversation:
             self._turn.hang_up(Reason.NOT_MAIL)
         elif isinstance(line, LineFault):
             self._turn.mode = Mode.COMMAND
-            self._turn.refuse(_FAULTS[line])
+            self._turn.refuse(answers.TO_FAULTS[line])
         elif self._turn.mode is Mode.RESPONSE:
             self._hear_response(line)
         elif is_foreign(line):
