@@ -164,10 +164,14 @@ class Watch:
             return lines
         reached = [line for line in lines if line["source_port"] is not None]
         wait_until(lambda: len(self.tapped()) >= len(reached))  # a tap may not have looked yet
-        by_port = {each.source_port: each for each in self.tapped()}
-        assert sorted(line["source_port"] for line in reached) == sorted(by_port)
+        by_port: dict[int, list[Tapped]] = {}
+        for each in self.tapped():  # a port that is free again may be taken again
+            by_port.setdefault(each.source_port, []).append(each)
+        assert sorted(line["source_port"] for line in reached) == sorted(
+            port for port, those in by_port.items() for _ in those
+        )
         for line in reached:
-            tapped = by_port[line["source_port"]]
+            tapped = by_port[line["source_port"]].pop(0)
             assert tapped.is_over.wait(_DEADLINE_S), "the proxy keeps the old server's connection open"
             assert line["bytes_to_backend"] == len(tapped.from_proxy)
             # A client that leaves first may leave bytes of the old server unread.
