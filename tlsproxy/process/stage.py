@@ -13,7 +13,6 @@ from typing import Final
 from tlsproxy.admission.base import Caps
 from tlsproxy.config.model import BackendConfig, Config, Limits, ListenerConfig
 from tlsproxy.core.errors import BindError, CertificateError, ConfigError, Mistake, NoIpv6Error, UnavailableError
-from tlsproxy.net.backend import Backend
 from tlsproxy.net.tcp import keep_alive
 from tlsproxy.net.tls.certs import Certificate, load_certificate
 from tlsproxy.process.crew.identity import Identity, identity_of
@@ -24,7 +23,7 @@ from tlsproxy.senders.passwords.book import PasswordBook
 from tlsproxy.server.judges.file import read_book
 from tlsproxy.server.plan import Plan, make_plan
 from tlsproxy.server.smtp.service import SmtpTools
-from tlsproxy.server.way.way import Way
+from tlsproxy.server.way.way import Way, make_backend
 
 # Descriptors that no session takes: listeners, log, epoll, the interpreter's own.
 RESERVED_DESCRIPTORS: Final = 64
@@ -240,17 +239,9 @@ def _make_ways(
         if backend_config.ca is not None and name not in authorities:
             continue
         try:
-            backend = Backend(
-                name,
-                backend_config,
-                connect_timeout_s=config.timeouts.backend_connect,
-                keepalive_s=config.timeouts.keepalive,
-                authorities=authorities.get(name),
-            )
+            ways[name] = Way(make_backend(config, name, authorities), watches[name])
         except OSError as error:
             mistakes.append(_ca_mistake(name, backend_config, error))
-        else:
-            ways[name] = Way(backend, watches[name])
     return ways
 
 

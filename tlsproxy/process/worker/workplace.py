@@ -12,7 +12,6 @@ from typing import Any, Final, assert_never
 from tlsproxy.config.model import LogConfig
 from tlsproxy.core.errors import CrewError
 from tlsproxy.core.events import Event
-from tlsproxy.net.backend import Backend
 from tlsproxy.net.plane import Plane
 from tlsproxy.net.tcp import socket_of
 from tlsproxy.process.line import words
@@ -27,7 +26,7 @@ from tlsproxy.process.worker.worker import Worker
 from tlsproxy.server.plan import Plan, make_plan
 from tlsproxy.server.smtp.delivering.relay_probe import warn_if_open
 from tlsproxy.server.smtp.tools import Toolbox
-from tlsproxy.server.way.way import Way
+from tlsproxy.server.way.way import Way, make_backend
 
 _FIRST_WORD_S: Final = 10.0
 
@@ -229,14 +228,7 @@ class Workplace:
         known = self._ways.get(name)
         if known is not None and known[0] == number:
             return known
-        timeouts = supply.config.timeouts
-        backend = Backend(
-            name,
-            supply.config.backend[name],
-            connect_timeout_s=timeouts.backend_connect,
-            keepalive_s=timeouts.keepalive,
-            authorities=supply.authorities.get(name),
-        )
+        backend = make_backend(supply.config, name, supply.authorities)
         self._health[number] = RemoteHealth(number, self._reports)
         return number, Way(backend, self._health[number])
 

@@ -1,8 +1,10 @@
 """The way to a backend as sessions see it: connecting, and knowing when there is no use in trying."""
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+from tlsproxy.config.model import Config
 from tlsproxy.core.errors import BackendError
 from tlsproxy.core.outcome import Reason
 from tlsproxy.net.backend import Backend
@@ -21,6 +23,26 @@ class Arrival:
     source_port: int | None
     greeting: bytes
     """What the Login is to read first: where TLS began with a command, the greeting was heard before it."""
+
+
+def make_backend(config: Config, name: str, authorities: Mapping[str, bytes]) -> Backend:
+    """A backend of a configuration.
+
+    Args:
+        config: The configuration.
+        name: The backend's name in it.
+        authorities: What stands in the CA files, by the backend's name.
+
+    Raises:
+        OSError: The CA file cannot be used.
+    """
+    return Backend(
+        name,
+        config.backend[name],
+        connect_timeout_s=config.timeouts.backend_connect,
+        keepalive_s=config.timeouts.keepalive,
+        authorities=authorities.get(name),
+    )
 
 
 class Way:
