@@ -13,18 +13,16 @@ from tlsproxy.core.errors import BackendError, CertificateError
 from tlsproxy.core.kinds import BackendIdentity, BackendLogin, BackendTls, SmtpRole
 from tlsproxy.core.outcome import Reason
 from tlsproxy.core.summary import readable
-from tlsproxy.net.backend import Backend
 from tlsproxy.net.plane import LoopPlane
 from tlsproxy.net.tls.certs import load_certificate
 from tlsproxy.operate.findings import Finding, Level, ok, problem, warning
 from tlsproxy.protocols.smtp.backend_side.introduction import Refusal, say_hello
-from tlsproxy.protocols.smtp.backend_side.upgrade import SmtpUpgrade
 from tlsproxy.protocols.smtp.capabilities import Capabilities
 from tlsproxy.protocols.smtp.reply import Reply
 from tlsproxy.server.smtp.delivering.knowledge import LOCAL_WORDS
-from tlsproxy.server.smtp.delivering.old_server import OldServer
+from tlsproxy.server.smtp.delivering.old_server import called
 from tlsproxy.server.smtp.delivering.relay_probe import is_open_relay, relay_hint
-from tlsproxy.server.way.way import Way
+from tlsproxy.server.way.way import Way, make_backend
 
 # Postfix's postscreen greets after 6 s.
 _ANSWER_S: Final = 10.0
@@ -68,15 +66,7 @@ def smtp_backend(name: str, config: Config) -> list[Finding]:
     """
     subject, backend = f"backend.{name}", config.backend[name]
     try:
-        way = Way(
-            Backend(
-                name,
-                backend,
-                connect_timeout_s=config.timeouts.backend_connect,
-                keepalive_s=config.timeouts.keepalive,
-            ),
-            _Unwatched(),
-        )
+        way = Way(make_backend(config, name, {}), _Unwatched())
     except OSError as error:
         return [problem(subject, f"ca: {backend.ca} holds no certificate that can be used: {error.strerror or error}")]
     roles = {listener.role for listener in config.listener if listener.backend == name and listener.role}
@@ -126,17 +116,11 @@ async def _examined(subject: str, way: Way, hostname: str, roles: Collection[Smt
 async def _heard(plane: LoopPlane, way: Way, hostname: str) -> tuple[Reply, Capabilities | Refusal]:
     """The greeting, and the answer to EHLO."""
     first_words = LOCAL_WORDS.get(way.backend.config.identity, b"")
-    arrival = await way.connect(plane, b"", SmtpUpgrade(), first_words)
-    server = OldServer(arrival, _ANSWER_S)
-    try:
+    async with called(plane, way, b"", first_words, _ANSWER_S) as server:
         greeting = await server.greeting()
         if greeting.code != _GREETING_CODE:
             return greeting, Refusal.NO_HELLO
-        known = await server.perform(say_hello(hostname.encode("ascii")))
-        await server.quit()
-    finally:
-        server.close()
-    return greeting, known
+        return greeting, await server.perform(say_hello(hostname.encode("ascii")))
 
 
 def _lost(backend: BackendConfig, error: BackendError) -> str:

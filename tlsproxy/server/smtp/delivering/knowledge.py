@@ -8,10 +8,9 @@ from tlsproxy.core.kinds import BackendIdentity
 from tlsproxy.net.plane import Plane
 from tlsproxy.protocols.proxy_header import LOCAL_V1, LOCAL_V2
 from tlsproxy.protocols.smtp.backend_side.introduction import Refusal, say_hello
-from tlsproxy.protocols.smtp.backend_side.upgrade import SmtpUpgrade
 from tlsproxy.protocols.smtp.capabilities import Capabilities
 from tlsproxy.protocols.smtp.syntax import Extension
-from tlsproxy.server.smtp.delivering.old_server import OldServer
+from tlsproxy.server.smtp.delivering.old_server import called
 from tlsproxy.server.way.way import Way
 
 _LIMIT_S: Final = 5.0  # a client waits for its EHLO meanwhile
@@ -51,17 +50,11 @@ class Knowledge:
             return self.capabilities or _GUESS
 
     async def _learn(self, plane: Plane, client: bytes) -> Capabilities | None:
-        server = None
+        call = called(plane, self._way, client, self._first_words, _LIMIT_S)
         try:
-            async with asyncio.timeout(_LIMIT_S):
-                arrival = await self._way.connect(plane, client, SmtpUpgrade(), self._first_words)
-                server = OldServer(arrival, _LIMIT_S)
+            async with asyncio.timeout(_LIMIT_S), call as server:
                 await server.greeting()
                 known = await server.perform(say_hello(self._hostname))
-                await server.quit()
         except (BackendError, TimeoutError):
             return None  # counted by the way; whoever has mail for it will be told
-        finally:
-            if server is not None:
-                server.close()
         return None if isinstance(known, Refusal) else known

@@ -1,17 +1,19 @@
 """One connection to the old SMTP server, from greeting to QUIT: lines go out, replies come back, one at a time."""
 
 import asyncio
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from typing import Final, TypeVar
 
 from tlsproxy.core.errors import BackendError
 from tlsproxy.core.outcome import Reason
 from tlsproxy.net.endpoint import Ending, PeerLostError
-from tlsproxy.net.plane import READ
+from tlsproxy.net.plane import READ, Plane
 from tlsproxy.protocols.smtp.backend_side.introduction import Dialogue
+from tlsproxy.protocols.smtp.backend_side.upgrade import SmtpUpgrade
 from tlsproxy.protocols.smtp.reply import Reply, ReplyFault, ReplyReader
 from tlsproxy.server.ending import Deadline
-from tlsproxy.server.way.way import Arrival
+from tlsproxy.server.way.way import Arrival, Way
 
 _QUIT_S: Final = 0.5  # a courtesy; the message is delivered, and nobody waits for the answer
 _T = TypeVar("_T")
@@ -135,3 +137,25 @@ class OldServer:
     @staticmethod
     def _lost(ending: Ending) -> BackendError:
         return BackendError(_REASONS[ending], f"{ending} in the middle of a session")
+
+
+@asynccontextmanager
+async def called(plane: Plane, way: Way, client: bytes, first_words: bytes, limit_s: float) -> AsyncIterator[OldServer]:
+    """A connection of our own, which brings no mail; it ends with QUIT, or at once if anything goes wrong.
+
+    Args:
+        plane: Who watches the descriptor.
+        way: The way to the old server.
+        client: ``Peer.key`` of the client that caused it; empty if none did.
+        first_words: What is said before anything else.
+        limit_s: How long it may take for an answer.
+
+    Raises:
+        BackendError: It cannot be had.
+    """
+    server = OldServer(await way.connect(plane, client, SmtpUpgrade(), first_words), limit_s)
+    try:
+        yield server
+        await server.quit()
+    finally:
+        server.close()

@@ -11,8 +11,7 @@ from tlsproxy.core.kinds import BackendIdentity
 from tlsproxy.core.log import Log
 from tlsproxy.net.plane import Plane
 from tlsproxy.protocols.smtp.backend_side.introduction import UNKNOWN_NAME, Dialogue, Guest, Refusal
-from tlsproxy.protocols.smtp.backend_side.upgrade import SmtpUpgrade
-from tlsproxy.server.smtp.delivering.old_server import OldServer
+from tlsproxy.server.smtp.delivering.old_server import called
 from tlsproxy.server.smtp.delivering.presenting import first_words, introduction
 from tlsproxy.server.way.way import Way
 
@@ -48,21 +47,14 @@ async def is_open_relay(plane: Plane, way: Way, hostname: str) -> bool | None:
     """
     config, name = way.backend.config, hostname.encode("ascii")
     guest = Guest(peer=_STRANGER, destination=_STRANGER, name=UNKNOWN_NAME, hello=name, is_esmtp=True, user=None)
-    server = None
+    opening = introduction(name, config.identity, guest, is_required=config.identity_required)
+    call = called(plane, way, b"", first_words(config.identity, guest), _LIMIT_S)
     try:
-        async with asyncio.timeout(_LIMIT_S):
-            arrival = await way.connect(plane, b"", SmtpUpgrade(), first_words(config.identity, guest))
-            server = OldServer(arrival, _LIMIT_S)
+        async with asyncio.timeout(_LIMIT_S), call as server:
             await server.greeting()
-            opening = introduction(name, config.identity, guest, is_required=config.identity_required)
-            would = await server.perform(_question(opening))
-            await server.quit()
+            return await server.perform(_question(opening))
     except (BackendError, TimeoutError):
         return None
-    finally:
-        if server is not None:
-            server.close()
-    return would
 
 
 async def warn_if_open(plane: Plane, way: Way, hostname: str, log: Log) -> None:
