@@ -145,7 +145,11 @@ LINES: dict[Event, dict[str, Any]] = {
     },
     Event.RELAY_EXPOSED: {"backend": "smtp", "address": "127.0.0.1:25", "hint": "look at mynetworks"},
     Event.DNS_FAILED: {"asked": 20, "failed": 11, "seconds": 60.0},
-    Event.JUDGE_FAILED: {"reason": Reason.BACKEND_DOWN, "error": "127.0.0.1:143: Connection refused"},
+    Event.JUDGE_FAILED: {
+        "backend": "imap",
+        "reason": Reason.BACKEND_DOWN,
+        "error": "127.0.0.1:143: Connection refused",
+    },
     Event.LOG_DROPPED: {"count": 7},
 }
 OPTIONAL = {(Event.CONFIG_LOADED, "path")}

@@ -114,7 +114,7 @@ async def test_a_judge_who_cannot_be_asked_is_told_of(plane: Plane, rig_pki: Pki
     assert judge is not None
     assert await judge.judge(b"anna", b"word", b"") is Verdict.UNAVAILABLE
     (told,) = log.lines(Event.JUDGE_FAILED)
-    assert told["reason"] == "backend_down"
+    assert (told["backend"], told["reason"]) == ("imap", "backend_down")
     assert "Connection refused" in told["error"]
     toolbox.close()
 

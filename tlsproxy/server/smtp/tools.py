@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from tlsproxy.config.model import Config
@@ -85,12 +86,13 @@ class Toolbox:
             judge = FileJudge(passwords, deadline_s=deadline_s)
         else:
             protocol = PROTOCOLS[ProtocolName(submission.auth)]
-            way = ways[submission.auth_backend_name]
-            judge = ServerJudge(way, self._plane, protocol, deadline_s=deadline_s, tell=self._tell_no_verdict)
+            name = submission.auth_backend_name
+            tell = partial(self._tell_no_verdict, name)
+            judge = ServerJudge(ways[name], self._plane, protocol, deadline_s=deadline_s, tell=tell)
         return CachedJudge(FairJudge(judge), asyncio.get_running_loop().time, ttl_s=submission.cache)
 
-    def _tell_no_verdict(self, error: BackendError) -> None:
-        self._log.warning(Event.JUDGE_FAILED, reason=error.reason, error=error.detail)
+    def _tell_no_verdict(self, backend: str, error: BackendError) -> None:
+        self._log.warning(Event.JUDGE_FAILED, backend=backend, reason=error.reason, error=error.detail)
 
     def _resolver(self, config: DnsConfig) -> "Resolver":
         if self._dns is None or self._dns[0] != config:
