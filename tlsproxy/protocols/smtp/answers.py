@@ -55,9 +55,7 @@ TO_FAULTS: Final[Mapping[LineFault, Reply]] = MappingProxyType(
 """Of the faults that a client may have and go on."""
 
 # What only the runner can know.
-RELAYING_DENIED: Final = reply(550, "5.7.1", "relaying denied")
 MESSAGE_TOO_BIG: Final = reply(552, "5.3.4", "message too big")
 BARE_NEWLINE_IN_MESSAGE: Final = reply(550, "5.5.2", "bare CR or LF in message")
 BACKEND_NOT_REACHABLE: Final = reply(451, "4.4.1", "mail server not reachable, try again later")
 BACKEND_LOST: Final = reply(451, "4.4.2", "lost the mail server")
-WAIT_FOR_GREETING: Final = reply(554, "5.5.0", "wait for the greeting")

@@ -1,9 +1,9 @@
 """What SMTP sessions are served by: one frozen value for each listener, as ``server.plan`` builds it."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
-from tlsproxy.config.model import Config, ListenerConfig, MxConfig
+from tlsproxy.config.model import BackendConfig, Config, ListenerConfig, MxConfig, SmtpConfig
 from tlsproxy.core.kinds import (
     BackendIdentity,
     BackendLogin,
@@ -12,7 +12,6 @@ from tlsproxy.core.kinds import (
     ListenerTls,
     Mode,
     SmtpRole,
-    SubmissionAuth,
 )
 from tlsproxy.net.tls.contexts import ServerTls
 from tlsproxy.protocols.base import Tongue
@@ -57,9 +56,8 @@ class SmtpService:
     way: Way
     role: SmtpRole
     hostname: str
-    make_dialogue: Callable[[str], DialogueSettings]
-    """The bounds of the dialogue; takes the session's id."""
-    mechanisms: tuple[bytes, ...]
+    dialogue: DialogueSettings
+    """The bounds of the dialogue; each session adds its id."""
     max_message_bytes: int
     bare_newline: BareNewline
     early_talker: EarlyTalker
@@ -79,7 +77,6 @@ class SmtpService:
     identity: BackendIdentity
     is_identity_required: bool
     backend_login: BackendLogin
-    auth: SubmissionAuth | None
     tools: SmtpTools
     places: Places
     """Who may have how many connections to the old server."""
@@ -102,23 +99,6 @@ def make_smtp_service(
     smtp, backend, timeouts = config.smtp, config.backend[listener.backend], config.timeouts
     if smtp is None or listener.role is None:
         raise ValueError("an SMTP listener without its tables")  # the configuration's rules see to it
-    submission = smtp.submission if listener.role is SmtpRole.SUBMISSION else None
-    mechanisms = tuple(each.encode("ascii") for each in submission.mechanisms) if submission is not None else ()
-
-    def make_dialogue(ref: str) -> DialogueSettings:
-        return DialogueSettings(
-            hostname=smtp.hostname.encode("ascii"),
-            ref=f"(id {ref})".encode("ascii"),
-            line_bytes=config.limits.line_smtp,
-            sasl_line_bytes=config.limits.sasl_line,
-            max_recipients=smtp.max_recipients,
-            max_errors=smtp.max_errors,
-            is_strict_sync=smtp.strict_sync,
-            mechanisms=mechanisms,
-            requires_tls=bool(listener.require_tls),
-            max_auth_failures=submission.max_auth_failures if submission is not None else 0,
-        )
-
     return SmtpService(
         listener=listener.name,
         tls=listener.tls,
@@ -126,8 +106,7 @@ def make_smtp_service(
         way=way,
         role=listener.role,
         hostname=smtp.hostname,
-        make_dialogue=make_dialogue,
-        mechanisms=mechanisms,
+        dialogue=_dialogue(config, smtp, listener),
         max_message_bytes=smtp.max_message_size,
         bare_newline=smtp.bare_newline,
         early_talker=smtp.early_talker if listener.role is SmtpRole.MX else EarlyTalker.OFF,
@@ -145,27 +124,43 @@ def make_smtp_service(
         identity=backend.identity,
         is_identity_required=backend.identity_required,
         backend_login=backend.login,
-        auth=submission.auth if submission is not None else None,
         tools=tools,
         places=_places(smtp.mx if listener.role is SmtpRole.MX else None),
-        rules=_rules(config, listener, tools),
+        rules=_rules(smtp, listener.role, backend, tools.lookup),
     )
 
 
-def _rules(config: Config, listener: ListenerConfig, tools: SmtpTools) -> MxRules | SubmissionRules:
-    smtp, backend = config.smtp, config.backend[listener.backend]
-    adds_received = backend.identity is BackendIdentity.NONE
-    if smtp is not None and smtp.mx is not None and listener.role is SmtpRole.MX:
-        mx = smtp.mx
+def _dialogue(config: Config, smtp: SmtpConfig, listener: ListenerConfig) -> DialogueSettings:
+    settings = DialogueSettings(
+        hostname=smtp.hostname.encode("ascii"),
+        line_bytes=config.limits.line_smtp,
+        sasl_line_bytes=config.limits.sasl_line,
+        max_recipients=smtp.max_recipients,
+        max_errors=smtp.max_errors,
+        is_strict_sync=smtp.strict_sync,
+        requires_tls=bool(listener.require_tls),
+    )
+    if listener.role is SmtpRole.MX or smtp.submission is None:
+        return settings
+    return replace(
+        settings,
+        mechanisms=tuple(each.encode("ascii") for each in smtp.submission.mechanisms),
+        max_auth_failures=smtp.submission.max_auth_failures,
+    )
+
+
+def _rules(smtp: SmtpConfig, role: SmtpRole, backend: BackendConfig, lookup: Lookup) -> MxRules | SubmissionRules:
+    mx, adds_received = smtp.mx, backend.identity is BackendIdentity.NONE
+    if role is SmtpRole.MX and mx is not None:
         recipients = Recipients(
             domains=LocalDomains.read(mx.local_domains), exempt=ExemptRecipients.read(mx.exempt_recipients)
         )
-        checks = make_checks(smtp.hostname, mx, tools.lookup)
+        checks = make_checks(smtp.hostname, mx, lookup)
         return MxRules(checks=checks, recipients=recipients, reject_at=smtp.reject_at, adds_received=adds_received)
-    if smtp is not None and smtp.submission is not None:
+    if smtp.submission is not None:
         return SubmissionRules(
             sender_login=smtp.submission.sender_login,
-            domains=LocalDomains.read(smtp.mx.local_domains) if smtp.mx is not None else None,
+            domains=LocalDomains.read(mx.local_domains) if mx is not None else None,
             backend_login=backend.login,
             adds_received=adds_received,
         )

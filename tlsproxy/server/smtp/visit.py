@@ -7,6 +7,7 @@ or by the old server.
 import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import assert_never
 
 from tlsproxy.admission.base import Ticket
@@ -82,7 +83,9 @@ class Visit:
         )
         self.notes = Notes(house.log, chronicle, service.role)
         """What is written down of its mail."""
-        self._conversation = Conversation(service.role, service.make_dialogue(chronicle.ref), is_tls=False)
+        self._conversation = Conversation(
+            service.role, replace(service.dialogue, ref=f"(id {chronicle.ref})".encode("ascii")), is_tls=False
+        )
         self._caller = Caller(client, self._conversation, stop)
         self._desk = _make_desk(service, self._facts, self.notes)
         self._delivery = Delivery(house.plane, service, chronicle, self._desk)
@@ -222,7 +225,7 @@ class Visit:
             known,
             self._service.max_message_bytes,
             starttls=not is_tls,
-            auth=self._service.mechanisms if is_tls else (),
+            auth=self._service.dialogue.mechanisms if is_tls else (),
         )
         self._conversation.offer(lines)
 

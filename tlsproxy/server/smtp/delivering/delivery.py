@@ -99,11 +99,9 @@ class Delivery:
 
     async def begin_content(self) -> Reply:
         """DATA; 354 and nothing else lets content follow."""
-        answer = await self._ask(b"DATA\r\n")
-        if answer.code == _START_CODE or not (answer.is_positive or answer.is_intermediate):
-            return answer
-        self.drop()
-        return _SENSELESS
+        answer = await self._answer_to(b"DATA\r\n")
+        is_senseless = answer.is_positive or (answer.is_intermediate and answer.code != _START_CODE)
+        return self._senseless() if is_senseless else answer
 
     async def push(self, content: bytes) -> None:
         """Content on its way; if the old server is lost meanwhile, ``end_content`` says so."""
@@ -121,9 +119,6 @@ class Delivery:
         """
         answer = await self._ask(ending, self._service.final_reply_s)
         self._mail = self._mail_reply = None
-        if answer.is_intermediate:
-            self.drop()
-            return _SENSELESS
         return answer
 
     # The connection.
@@ -204,6 +199,10 @@ class Delivery:
         return await self._ask(line)
 
     async def _ask(self, line: bytes, limit_s: float | None = None) -> Reply:
+        """Its answer to a command that asks for nothing more, or ours if it has none."""
+        return self._sane(await self._answer_to(line, limit_s))
+
+    async def _answer_to(self, line: bytes, limit_s: float | None = None) -> Reply:
         if self._server is None:
             return BACKEND_LOST
         try:
@@ -214,13 +213,14 @@ class Delivery:
         if answer.code == _CLOSING_CODE:
             self.drop()
             return _softened(answer)
-        return answer if line == b"DATA\r\n" else self._sane(answer)
+        return answer
 
     def _sane(self, answer: Reply) -> Reply:
-        if answer.is_intermediate:
-            self.drop()
-            return _SENSELESS
-        return answer
+        return self._senseless() if answer.is_intermediate else answer
+
+    def _senseless(self) -> Reply:
+        self.drop()
+        return _SENSELESS
 
     async def _held_open(self) -> tuple[OldServer, Capabilities]:
         """The connection; a client waits while the old server restarts, instead of being sent away."""
@@ -249,7 +249,7 @@ class Delivery:
             self._plane, self._chronicle.summary.client.key, SmtpUpgrade(), first_words(service.identity, guest)
         )
         self._chronicle.reached(arrival.address, arrival.source_port)
-        self._server = server = OldServer(arrival, self._service.command_s)
+        self._server = server = OldServer(arrival, service.command_s)
         try:
             async with asyncio.timeout(service.introduction_s):
                 known = await self._introduced(server, guest)
@@ -258,7 +258,7 @@ class Delivery:
                 Reason.BACKEND_TIMEOUT, f"no introduction within {service.introduction_s:g} s"
             ) from error
         self._known, self._told = known, guest
-        self._service.tools.knowledge[self._service.way.name].capabilities = known
+        service.tools.knowledge[service.way.name].capabilities = known
         return server, known
 
     async def _introduced(self, server: OldServer, guest: Guest) -> Capabilities:

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 
-from tlsproxy.core.kinds import BareNewline
 from tlsproxy.protocols.smtp.answers import BARE_NEWLINE_IN_MESSAGE, MESSAGE_TOO_BIG
 from tlsproxy.protocols.smtp.content import HeaderFilter
 from tlsproxy.protocols.smtp.conversation import Conversation
@@ -81,6 +80,6 @@ class Message:
         """Why the message cannot be delivered, as far as it has been seen."""
         if self._reframer.size > self._service.max_message_bytes:
             return MESSAGE_TOO_BIG
-        if self._reframer.bare_newlines and self._service.bare_newline is BareNewline.REJECT:
+        if self._reframer.is_refused:
             return BARE_NEWLINE_IN_MESSAGE
         return None
