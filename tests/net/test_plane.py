@@ -1,28 +1,26 @@
 """Both planes: who is called for what, and who is not."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from rig.planes import on_both_planes, tcp_pair
 
-from tlsproxy.net.plane import READ, WRITE, Plane, Waiter, ready_for
+from tlsproxy.net.plane import READ, WRITE, Nap, Plane, Waiter, ready_for
 
 
 class Witness:
     """A watcher that takes down its calls, and answers as it is told."""
 
-    def __init__(self, *, is_quiet: bool = False, error: Exception | None = None) -> None:
+    def __init__(self, *, act: Callable[[], object] = lambda: None) -> None:
         self.calls: list[int] = []
         self.errors: list[Exception] = []
-        self.is_quiet = is_quiet
-        self.error = error
+        self.act = act
 
-    def ready(self, events: int) -> bool:
+    def ready(self, events: int) -> None:
         self.calls.append(events)
-        if self.error is not None:
-            raise self.error
-        return self.is_quiet
+        self.act()
 
     def broken(self, error: Exception) -> None:
         self.errors.append(error)
@@ -89,7 +87,11 @@ async def test_new_watcher_takes_over(plane: Plane, closing: Any) -> None:
 async def test_watcher_that_raises_is_told(plane: Plane, closing: Any) -> None:
     ours, _ = tcp_pair(closing)
     bug = KeyError("bug")
-    witness, other = Witness(error=bug), Witness()
+
+    def fail() -> None:
+        raise bug
+
+    witness, other = Witness(act=fail), Witness()
     beside, _ = tcp_pair(closing)
     plane.watch(ours.fileno(), witness, WRITE)
     plane.watch(beside.fileno(), other, WRITE)
@@ -100,14 +102,14 @@ async def test_watcher_that_raises_is_told(plane: Plane, closing: Any) -> None:
         plane.watch(sock.fileno(), other, 0)
 
 
-@pytest.mark.parametrize("is_quiet", [True, False])
+@pytest.mark.parametrize("is_busy", [True, False])
 @on_both_planes
-async def test_timers_while_traffic_is_constant(plane: Plane, closing: Any, is_quiet: bool) -> None:  # noqa: FBT001 - a parameter of the test
+async def test_timers_while_traffic_is_constant(plane: Plane, closing: Any, is_busy: bool) -> None:  # noqa: FBT001 - a parameter of the test
     """A socket that is always ready must not keep asyncio from its own business."""
     ours, _ = tcp_pair(closing)
-    witness = Witness(is_quiet=is_quiet)
-    plane.watch(ours.fileno(), witness, WRITE)
     loop = asyncio.get_running_loop()
+    witness = Witness(act=lambda: loop.call_soon(len, "") if is_busy else None)
+    plane.watch(ours.fileno(), witness, WRITE)
     rung, soon = asyncio.Event(), asyncio.Event()
     loop.call_later(0.02, rung.set)
     loop.call_soon(soon.set)
@@ -116,6 +118,51 @@ async def test_timers_while_traffic_is_constant(plane: Plane, closing: Any, is_q
     await turn()
     assert len(witness.calls) > 2
     plane.watch(ours.fileno(), witness, 0)
+
+
+@on_both_planes
+async def test_soon(plane: Plane, closing: Any) -> None:
+    """After the watchers of the batch; what one asks for meanwhile comes after the others, and a bug is told."""
+    told: list[object] = []
+    ours, _ = tcp_pair(closing)
+    witness = Witness(act=lambda: plane.soon(lambda: told.append("from a watcher")))
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: told.append(context["exception"]))
+    bug = KeyError("bug")
+
+    def first() -> None:
+        plane.soon(lambda: told.append("later"))
+        raise bug
+
+    plane.soon(first)
+    plane.soon(lambda: told.append("second"))
+    assert told == []
+    await turn()
+    assert told == [bug, "second", "later"]
+    plane.watch(ours.fileno(), witness, WRITE)
+    await turn()
+    plane.watch(ours.fileno(), witness, 0)
+    await turn()
+    assert set(told[3:]) == {"from a watcher"}
+    assert len(told) - 3 == len(witness.calls)
+
+
+@on_both_planes
+async def test_watcher_that_gives_asyncio_something_to_do(plane: Plane, closing: Any) -> None:
+    """A callback or a timer of a watcher is not kept waiting until the next event."""
+    ours, theirs = tcp_pair(closing)
+    loop = asyncio.get_running_loop()
+    gifts: list[Callable[[Any], object]] = [
+        lambda done: loop.call_soon(done.set_result, None),
+        lambda done: loop.call_later(0.001, done.set_result, None),
+    ]
+    for give in gifts:
+        done = loop.create_future()
+        witness = Witness(act=lambda give=give, done=done: (ours.recv(1), give(done)))  # type: ignore[misc] # bound now
+        plane.watch(ours.fileno(), witness, READ)
+        theirs.send(b"x")
+        async with asyncio.timeout(5):
+            await done
+    plane.watch(ours.fileno(), Witness(), 0)
 
 
 @on_both_planes
@@ -162,7 +209,7 @@ async def test_ready_for_is_woken_once(plane: Plane, closing: Any) -> None:
 async def test_waiter_stays_watched_until_an_event_finds_nobody(plane: Plane, closing: Any) -> None:
     ours, theirs = tcp_pair(closing)
     theirs.send(b"x")
-    waiter = Waiter(plane, ours.fileno())
+    waiter = Waiter(plane, ours.fileno(), Nap())
     for _ in range(2):
         await waiter.wait(READ)
         assert waiter.watched == READ

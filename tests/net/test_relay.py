@@ -10,8 +10,8 @@ from rig.planes import narrow, on_both_planes, read_all, read_exactly, reset, tc
 
 from tlsproxy.core.kinds import Side
 from tlsproxy.net import relay as relay_room
+from tlsproxy.net.clocks.idle import IdleClock
 from tlsproxy.net.endpoint import Ending, Endpoint
-from tlsproxy.net.idle import IdleClock
 from tlsproxy.net.plane import BUFFER_BYTES, READ, Plane
 from tlsproxy.net.relay import Relay, RelayEnd
 
@@ -77,8 +77,8 @@ async def test_source_stops_while_the_other_does_not_read(plane: Plane, closing:
     data = os.urandom(4 * MIB)
     sending = asyncio.create_task(site.loop.sock_sendall(source, data))
     source_endpoint = site.to_client if side is Side.CLIENT else site.to_backend
-    await until(lambda: sink.has_unsent)
-    assert len(sink._unsent) <= BUFFER_BYTES
+    await until(lambda: sink.unsent)
+    assert len(sink.unsent) <= BUFFER_BYTES
     assert source_endpoint._events & READ == 0
     assert not sending.done()
     assert await read_exactly(reader, len(data)) == data
@@ -160,7 +160,7 @@ async def test_half_closed_client_that_reads_slowly_is_waited_for(plane: Plane, 
     data = os.urandom(MIB)
     sending = asyncio.create_task(site.loop.sock_sendall(site.backend, data))
     site.client.shutdown(socket.SHUT_WR)
-    await until(lambda: site.to_client.has_unsent)
+    await until(lambda: site.to_client.unsent)
     site.relay._wait_for_backend(site.relay.count())
     assert not running.done()
     assert await read_exactly(site.client, len(data)) == data
@@ -181,7 +181,7 @@ async def test_client_that_closes_behind_much_is_heard_out(plane: Plane, closing
         site.client.shutdown(socket.SHUT_WR)
 
     sending = asyncio.create_task(send_and_close())
-    await until(lambda: site.to_backend.has_unsent)
+    await until(lambda: site.to_backend.unsent)
     assert await read_all(site.backend) == data
     await sending
     site.backend.close()
@@ -199,11 +199,11 @@ async def test_backend_that_closes_behind_much_is_heard_out(plane: Plane, closin
         site.backend.close()
 
     sending = asyncio.create_task(send_and_close())
-    await until(lambda: site.to_client.has_unsent)
+    await until(lambda: site.to_client.unsent)
     assert await read_exactly(site.client, len(data)) == data
     await sending
     assert await running == (Side.BACKEND, Ending.CLOSED)
-    assert not site.to_client.has_unsent
+    assert not site.to_client.unsent
 
 
 @on_both_planes

@@ -12,7 +12,7 @@ from rig.planes import tcp_pair
 
 from tlsproxy.net.endpoint import Ending, Endpoint
 from tlsproxy.net.plane import READ, WRITE
-from tlsproxy.net.selector import EpollPlane
+from tlsproxy.net.selector import EpollPlane, PlaneLoop
 
 BOTH = selectors.EVENT_READ | selectors.EVENT_WRITE
 
@@ -90,9 +90,9 @@ class Doing:
         self.act = act
         self.calls = 0
 
-    def ready(self, _events: int) -> bool:
+    def ready(self, _events: int) -> None:
         self.calls += 1
-        return bool(self.act())
+        self.act()
 
     def broken(self, error: Exception) -> None:
         raise error
@@ -100,7 +100,7 @@ class Doing:
 
 def test_quiet_watchers_are_served_until_time_is_up(plane: EpollPlane, closing: Any) -> None:
     ours, _ = tcp_pair(closing)
-    watcher = Doing(lambda: True)
+    watcher = Doing(lambda: None)
     plane.watch(ours.fileno(), watcher, WRITE)
     assert plane.select(0.02) == []
     assert watcher.calls > 2
@@ -112,10 +112,9 @@ def test_quiet_watchers_are_served_without_end(plane: EpollPlane, closing: Any) 
     mine, other = tcp_pair(closing)
     key = plane.register(mine, selectors.EVENT_READ)
 
-    def knock() -> bool:
+    def knock() -> None:
         if watcher.calls == 5:
             other.send(b"x")
-        return True
 
     watcher = Doing(knock)
     plane.watch(ours.fileno(), watcher, WRITE)
@@ -123,12 +122,16 @@ def test_quiet_watchers_are_served_without_end(plane: EpollPlane, closing: Any) 
     assert watcher.calls >= 5
 
 
-def test_watcher_that_hands_to_asyncio_ends_the_wait(plane: EpollPlane, closing: Any) -> None:
+@pytest.mark.parametrize("give", ["call_soon", "call_at"])
+def test_watcher_that_gives_asyncio_something_ends_the_wait(plane: EpollPlane, closing: Any, give: str) -> None:
     ours, _ = tcp_pair(closing)
-    watcher = Doing(lambda: False)
+    loop = PlaneLoop(plane)
+    things = {"call_soon": lambda: loop.call_soon(len, ""), "call_at": lambda: loop.call_at(1e9, len, "")}
+    watcher = Doing(things[give])
     plane.watch(ours.fileno(), watcher, WRITE)
     assert plane.select(None) == []
     assert watcher.calls == 1
+    loop.close()
 
 
 def two_ready(closing: Any) -> list[tuple[socket.socket, socket.socket]]:
@@ -142,15 +145,14 @@ def two_ready(closing: Any) -> list[tuple[socket.socket, socket.socket]]:
 def test_one_who_is_unwatched_within_the_batch_is_not_called(plane: EpollPlane, closing: Any) -> None:
     (first, _), (second, _) = two_ready(closing)
 
-    def unwatch() -> bool:
+    def unwatch() -> None:
         for sock in (first, second):
             plane.watch(sock.fileno(), watcher, 0)
-        return False
 
     watcher = Doing(unwatch)
     for sock in (first, second):
         plane.watch(sock.fileno(), watcher, READ)
-    plane.select(1)
+    plane.select(0.01)
     assert watcher.calls == 1
 
 
@@ -161,19 +163,18 @@ def test_number_that_is_given_anew_within_the_batch(plane: EpollPlane, closing: 
     endpoints = [Endpoint(plane, ours) for ours, _ in pairs]
     born: list[Endpoint] = []
 
-    def close_the_other(dying: Endpoint) -> bool:
+    def close_the_other(dying: Endpoint) -> None:
         number = dying.fd
         dying.close()
         os.dup2(fresh.fileno(), number)
         newcomer = Endpoint(plane, closing(socket.socket(fileno=number)))
         newcomer.resume()
         born.append(newcomer)
-        return False
 
     for endpoint, other in (endpoints, endpoints[::-1]):
         endpoint.sink = lambda _size, other=other: close_the_other(other)  # type: ignore[misc] # bound now
         endpoint.resume()
-    plane.select(1)
+    plane.select(0.01)
     (newcomer,) = born
     assert newcomer.ending is None
     assert newcomer.bytes_in == 0

@@ -271,8 +271,8 @@ def test_reset_behind_data_is_noticed(
             else:
                 backend.accept()  # before a login another connection takes its place
             client.close()
-        backend.forget()
         proxy.log.wait("session.closed", number)
+        backend.forget()  # not before: a session whose backend leaves before the client looks for another
     proxy.idle()
 
 

@@ -4,6 +4,7 @@ import asyncio
 import errno
 import os
 import socket
+import time
 from typing import Final
 
 from tlsproxy.config.model import BackendConfig, TcpAddress, UnixAddress
@@ -12,6 +13,7 @@ from tlsproxy.core.outcome import Reason
 from tlsproxy.net.endpoint import Endpoint, PeerLostError
 from tlsproxy.net.lookup import Candidate, Lookup, SocketAddress
 from tlsproxy.net.plane import WRITE, Plane, ready_for
+from tlsproxy.net.strand import apart
 from tlsproxy.net.tcp import keep_alive
 from tlsproxy.net.tls.contexts import backend_context
 from tlsproxy.net.tls.endpoint import TlsEndpoint
@@ -73,7 +75,7 @@ class Backend:
         Raises:
             BackendError: BACKEND_DOWN or BACKEND_TIMEOUT; the detail names each address and what it said.
         """
-        now = asyncio.get_running_loop().time
+        now = time.monotonic
         until = now() + self.answer_timeout_s
         told: list[str] = []
         candidates = await self._resolve()
@@ -111,8 +113,7 @@ class Backend:
         try:
             code = _connect(sock, candidate.address)
             if code:
-                async with asyncio.timeout(share_s):
-                    await _connected(plane, sock, candidate.address, code)
+                await apart(_connected(plane, sock, candidate.address, code, share_s))
             if candidate.family != socket.AF_UNIX:
                 keep_alive(sock, self._keepalive_s)
         except BaseException:
@@ -125,10 +126,10 @@ class Backend:
             case UnixAddress(path=path):
                 return [Candidate(family=socket.AF_UNIX, address=str(path))]
             case TcpAddress(host=host, port=port):
-                now = asyncio.get_running_loop().time
+                now = time.monotonic
                 if now() >= self._candidates_until:
                     try:
-                        await self._look_up(host, port)
+                        await apart(self._look_up(host, port))
                     except BackendError:
                         if not self._candidates:
                             raise
@@ -158,15 +159,16 @@ def _connect(sock: socket.socket, address: SocketAddress) -> int:
     return sock.connect_ex(address) if code == errno.EINPROGRESS else code
 
 
-async def _connected(plane: Plane, sock: socket.socket, address: SocketAddress, code: int) -> None:
+async def _connected(plane: Plane, sock: socket.socket, address: SocketAddress, code: int, limit_s: float) -> None:
     """Wait until it stands, or raise what it cannot for."""
-    # A unix socket whose queue is full says so instead of waiting, and nothing tells when there is room (connect(2)).
-    while code == errno.EAGAIN:
-        await asyncio.sleep(_FULL_QUEUE_S)
-        code = _connect(sock, address)
-    if code == errno.EALREADY:
-        await ready_for(plane, sock.fileno(), WRITE)
-        code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    async with asyncio.timeout(limit_s):
+        # A unix socket with a full queue says so instead of waiting, and nothing tells when there is room (connect(2)).
+        while code == errno.EAGAIN:
+            await asyncio.sleep(_FULL_QUEUE_S)
+            code = _connect(sock, address)
+        if code == errno.EALREADY:
+            await ready_for(plane, sock.fileno(), WRITE)
+            code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
     if code:
         raise OSError(code, os.strerror(code))
 

@@ -38,7 +38,6 @@ class Endpoint:
     __slots__ = (
         "_events",
         "_stalled",
-        "_unsent",
         "_view",
         "_watched",
         "bytes_in",
@@ -51,6 +50,7 @@ class Endpoint:
         "plane",
         "sink",
         "sock",
+        "unsent",
     )
 
     def __init__(self, plane: Plane, sock: socket.socket, watched: int = 0) -> None:
@@ -65,7 +65,8 @@ class Endpoint:
         self.sock = sock
         self.fd = sock.fileno()
         self._view = plane.buffer
-        self._unsent = b""
+        self.unsent = b""
+        """What the peer has not taken yet."""
         self._events = 0
         self._watched = watched
         self._stalled = 0
@@ -73,16 +74,11 @@ class Endpoint:
         self.bytes_out = 0
         self.ending: Ending | None = None
         self.error: Exception | None = None
-        self.sink: Callable[[int], bool] = _ignore_bytes
+        self.sink: Callable[[int], None] = _ignore_bytes
         self.on_end: Callable[[Ending], None] = _ignore_ending
         self.on_drained: Callable[[], None] = _ignore
         if watched:
             plane.watch(self.fd, self, watched)
-
-    @property
-    def has_unsent(self) -> bool:
-        """Whether the peer has not taken everything yet."""
-        return bool(self._unsent)
 
     # Reading.
 
@@ -96,35 +92,37 @@ class Endpoint:
         self._stalled = 0
         self._events &= ~READ
 
-    def ready(self, events: int) -> bool:
+    def ready(self, events: int) -> None:
         """See Watcher."""
         if events == READ and self._events & READ:  # what happens nearly always
-            return self._read()
-        is_quiet = not events & WRITE
-        if not is_quiet:
+            self._read()
+            return
+        if events & WRITE:
             self._flush()
         if events & ~WRITE:
             if self._events & READ:
-                return self._read() and is_quiet
-            self.watch(self._events)
-        return False
+                self._read()
+            else:
+                self.watch(self._events)
 
     def broken(self, error: Exception) -> None:
         """See Watcher."""
         self.error = error
         self.end(Ending.INTERNAL)
 
-    def _read(self) -> bool:
+    def _read(self) -> None:
         try:
             size = self.sock.recv_into(self._view)
         except BlockingIOError:
-            return True  # a descriptor's number was given anew within one batch of events
+            return  # a descriptor's number was given anew within one batch of events
         except OSError as error:
-            return self.end(ending_of(error))
-        if not size:
-            return self.end(Ending.CLOSED)
-        self.bytes_in += size
-        return self.sink(size)
+            self.end(ending_of(error))
+            return
+        if size:
+            self.bytes_in += size
+            self.sink(size)
+        else:
+            self.end(Ending.CLOSED)
 
     # Writing.
 
@@ -134,12 +132,12 @@ class Endpoint:
         Returns:
             True if all of it went out and the peer lives. False: stop the source until ``on_drained``.
         """
-        if self._unsent:
-            self._unsent += data
+        if self.unsent:
+            self.unsent += data
             return False
         left = self._send(data)
         if left:
-            self._unsent = left
+            self.unsent = left
             self.watch(self._events | WRITE)
             return False
         return self.ending is None or self.ending is Ending.CLOSED
@@ -157,24 +155,23 @@ class Endpoint:
         return b"" if sent == len(data) else bytes(data[sent:])
 
     def _flush(self) -> None:
-        if self._unsent:
-            self._unsent = self._send(self._unsent)
-        if not self._unsent and self.ending in {None, Ending.CLOSED}:
+        if self.unsent:
+            self.unsent = self._send(self.unsent)
+        if not self.unsent and self.ending in {None, Ending.CLOSED}:
             self.watch(self._events & ~WRITE | self._stalled)
             self._stalled = 0
             self.on_drained()
 
     # Ending.
 
-    def end(self, ending: Ending) -> bool:
+    def end(self, ending: Ending) -> None:
         """Note the end once; a peer that had only closed its side may still be found gone altogether."""
         if self.ending is None or (self.ending is Ending.CLOSED and ending is not Ending.CLOSED):
             self.ending = ending
             self.watch(self._events & ~READ if ending is Ending.CLOSED else 0)
             if ending is not Ending.CLOSED:
-                self._unsent = b""
+                self.unsent = b""
             self.on_end(ending)
-        return False
 
     def say_goodbye(self) -> None:
         """Tell the peer that it is over: nothing more comes, and nothing more is wanted."""
@@ -197,7 +194,7 @@ class Endpoint:
         """Close at once; the only place that closes a peer's descriptor."""
         self.watch(0)
         self.ending = self.ending or Ending.CLOSED
-        self._unsent = b""
+        self.unsent = b""
         self.sock.close()
         self.let_go()
 
@@ -226,10 +223,9 @@ class Endpoint:
         """
         future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
 
-        def deliver(size: int) -> bool:
+        def deliver(size: int) -> None:
             self.pause()
             _settle(future, bytes(self._view[:size]))
-            return False
 
         self.sink = deliver
         self.on_end = lambda _ending: _settle(future, b"")
@@ -250,7 +246,7 @@ class Endpoint:
         Raises:
             PeerLostError: The connection broke.
         """
-        if self._unsent:
+        if self.unsent:
             future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
             self.on_drained = lambda: _settle(future, b"")
             self.on_end = lambda ending: None if ending is Ending.CLOSED else _settle(future, b"")
@@ -287,8 +283,7 @@ def ending_of(error: OSError) -> Ending:
     return Ending.TIMED_OUT if error.errno in {errno.ETIMEDOUT, errno.EHOSTUNREACH} else Ending.RESET
 
 
-def _ignore_bytes(_size: int) -> bool:
-    return True  # quiet: nothing was handed to asyncio
+def _ignore_bytes(_size: int) -> None: ...
 
 
 def _ignore_ending(_ending: Ending) -> None: ...

@@ -6,7 +6,10 @@ Two planes do the same: ``LoopPlane`` on any asyncio loop's ``add_reader``/``add
 
 import asyncio
 import select
+from collections.abc import Callable
 from typing import Final, Protocol
+
+from tlsproxy.net.clocks.deadlines import DeadlineClock
 
 # The numbers of EPOLLIN and EPOLLOUT, so that the epoll plane passes its events on untouched.
 READ: Final = 1
@@ -19,12 +22,8 @@ BUFFER_BYTES: Final = 256 * 1024
 class Watcher(Protocol):
     """Whoever is called when a descriptor is ready."""
 
-    def ready(self, events: int) -> bool:
-        """Act on READ, WRITE or both; any other bit is an error that the next read or write will name.
-
-        Returns:
-            True if nothing was handed to asyncio (no future, no callback): the plane may go on without it.
-        """
+    def ready(self, events: int) -> None:
+        """Act on READ, WRITE or both; any other bit is an error that the next read or write will name."""
         ...
 
     def broken(self, error: Exception) -> None:
@@ -47,21 +46,28 @@ class Plane(Protocol):
         """
         ...
 
+    @property
+    def deadlines(self) -> DeadlineClock:
+        """The clock of whoever is watched here."""
+        ...
+
+    def soon(self, callback: Callable[[], None]) -> None:
+        """Call it when the watchers of this batch of events have been called, which costs no turn of the loop."""
+        ...
+
 
 class LoopPlane:
     """A plane on an asyncio loop's own readers and writers."""
 
-    __slots__ = ("_buffer", "_loop", "_watched")
+    __slots__ = ("_loop", "_watched", "buffer", "deadlines")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._buffer = memoryview(bytearray(BUFFER_BYTES))
-        self._watched: dict[int, tuple[Watcher, int]] = {}
-
-    @property
-    def buffer(self) -> memoryview:
+        self.buffer = memoryview(bytearray(BUFFER_BYTES))
         """See Plane."""
-        return self._buffer
+        self._watched: dict[int, tuple[Watcher, int]] = {}
+        self.deadlines = DeadlineClock()
+        """See Plane."""
 
     def watch(self, fd: int, watcher: Watcher, events: int) -> None:
         """See Plane."""
@@ -76,6 +82,10 @@ class LoopPlane:
             self._loop.add_writer(fd, self._call, fd, watcher, WRITE)
         if events:
             self._watched[fd] = (watcher, events)
+
+    def soon(self, callback: Callable[[], None]) -> None:
+        """See Plane."""
+        self._loop.call_soon(callback)
 
     def _call(self, fd: int, watcher: Watcher, events: int) -> None:
         try:
@@ -107,53 +117,92 @@ def _has_error(fd: int) -> bool:
         return False  # closed meanwhile
 
 
+class Rest(Protocol):
+    """How whoever runs a coroutine lets it wait and go on: a task's way is ``Nap``, another is ``net.strand``."""
+
+    async def rest(self) -> None:
+        """Wait for the next ``wake``."""
+        ...
+
+    def wake(self) -> None:
+        """Let who rests go on; nothing if nobody does."""
+        ...
+
+
+class Nap:
+    """The rest of a task."""
+
+    __slots__ = ("_future",)
+
+    def __init__(self) -> None:
+        self._future: asyncio.Future[None] | None = None
+
+    async def rest(self) -> None:
+        """See Rest."""
+        self._future = asyncio.get_running_loop().create_future()
+        await self._future
+
+    def wake(self) -> None:
+        """See Rest."""
+        if self._future is not None and not self._future.done():
+            self._future.set_result(None)
+
+
 class Waiter:
     """Lets a coroutine wait for a descriptor, more than once; in between it stays watched, which saves two calls."""
 
-    __slots__ = ("_fd", "_future", "_plane", "watched")
+    __slots__ = ("_error", "_fd", "_is_waiting", "_rest", "plane", "watched")
 
-    def __init__(self, plane: Plane, fd: int) -> None:
-        self._plane = plane
+    def __init__(self, plane: Plane, fd: int, rest: Rest) -> None:
+        self.plane = plane
         self._fd = fd
-        self._future: asyncio.Future[int] | None = None
+        self._rest = rest
+        self._is_waiting = False
+        self._error: Exception | None = None
         self.watched = 0
         """The events that it is still watched for."""
 
     async def wait(self, events: int) -> None:
         """Wait until the descriptor is ready for one of the events, or in error."""
-        self._future = asyncio.get_running_loop().create_future()
+        self._is_waiting = True
         self._watch(events)
         try:
-            await self._future
+            while self._is_waiting:
+                await self._rest.rest()
         except BaseException:
             self.close()
             raise
+        if self._error is not None:
+            raise self._error
 
     def close(self) -> None:
         """Stop watching."""
+        self._is_waiting = False
         self._watch(0)
 
-    def ready(self, events: int) -> bool:
+    def ready(self, _events: int) -> None:
         """See Watcher."""
-        if self._future is None or self._future.done():
-            self.close()  # nobody waits, so that it would be reported without end
+        if self._is_waiting:
+            self._is_waiting = False
+            self._rest.wake()
         else:
-            self._future.set_result(events)
-        return False
+            self.close()  # nobody waits, so that it would be reported without end
 
     def broken(self, error: Exception) -> None:
         """See Watcher."""
-        if self._future is not None and not self._future.done():
-            self._future.set_exception(error)
+        if self._is_waiting:
+            self._error = error
+            self._is_waiting = False
+            self._rest.wake()
 
     def _watch(self, events: int) -> None:
         if events != self.watched:
             self.watched = events
-            self._plane.watch(self._fd, self, events)
+            self.plane.watch(self._fd, self, events)
 
 
 async def ready_for(plane: Plane, fd: int, events: int) -> None:
-    """Wait until the descriptor is ready for one of the events, or in error."""
-    waiter = Waiter(plane, fd)
+    """Have a task wait until the descriptor is ready for one of the events, or in error."""
+    waiter = Waiter(plane, fd, Nap())
     await waiter.wait(events)
     waiter.close()

@@ -4,14 +4,17 @@ It keeps the last few bytes of either side: a goodbye may only be said between t
 may have been asked to. Nothing else of the stream is kept.
 """
 
-import asyncio
+import time
 from collections.abc import Callable
 from enum import StrEnum
+from functools import partial
 from typing import Final
 
 from tlsproxy.core.kinds import Side
+from tlsproxy.core.outcome import Reason
+from tlsproxy.net.clocks.deadlines import Deadline
+from tlsproxy.net.clocks.idle import IdleClock, IdleWatch
 from tlsproxy.net.endpoint import Ending, Endpoint
-from tlsproxy.net.idle import IdleClock, IdleWatch
 
 ASKED_BYTES: Final = 8  # LOGOUT and its line end
 TAIL_BYTES: Final = 160  # the last line of a response, with room for a chatty one
@@ -54,7 +57,7 @@ class Relay:
         self._on_end: Callable[[RelayEnding], None] | None = None
         self._idle_clock: IdleClock | None = None
         self._idle: IdleWatch | None = None
-        self._half_closed: asyncio.TimerHandle | None = None
+        self._half_closed: Deadline | None = None
         self._is_backend_closed = False
         self.asked = asked
         """The last bytes of the client."""
@@ -94,29 +97,25 @@ class Relay:
 
     # The hot path: no clock, no log, no await.
 
-    def _from_client(self, size: int) -> bool:
+    def _from_client(self, size: int) -> None:
         self.tail = b""
         self.asked = bytes(self._view[max(size - ASKED_BYTES, 0) : size])
-        if self.backend.push(self._view[:size]):
-            return True
-        self.client.pause()
-        return False
+        if not self.backend.push(self._view[:size]):
+            self.client.pause()
 
-    def _from_backend(self, size: int) -> bool:
+    def _from_backend(self, size: int) -> None:
         if size >= TAIL_BYTES:
             self.tail = bytes(self._view[size - TAIL_BYTES : size])
         else:
             self.tail = ((self.tail or b"") + bytes(self._view[:size]))[-TAIL_BYTES:]
-        if self.client.push(self._view[:size]):
-            return True
-        self.backend.pause()
-        return False
+        if not self.client.push(self._view[:size]):
+            self.backend.pause()
 
     # Everything rare.
 
     def _resume_both(self) -> None:
         for source, sink in ((self.client, self.backend), (self.backend, self.client)):
-            if not sink.has_unsent:
+            if not sink.unsent:
                 source.resume()
         if self.backend.ending is not None:
             self._backend_ended(self.backend.ending)
@@ -128,7 +127,7 @@ class Relay:
             self._finish((Side.CLIENT, ending))
             return
         self._wait_for_backend(-1)
-        if self.backend.has_unsent:
+        if self.backend.unsent:
             self.backend.on_drained = self.backend.finish_writing
         else:
             self.backend.finish_writing()
@@ -136,21 +135,23 @@ class Relay:
     def _wait_for_backend(self, count_before: int) -> None:
         count = self.count()
         # A reader on a slow line takes longer than this for one chunk; the idle clock knows when it is dead.
-        if count == count_before and not self.client.has_unsent:
+        if count == count_before and not self.client.unsent:
             self._finish((Side.CLIENT, Ending.CLOSED))
             return
-        loop = asyncio.get_running_loop()
-        self._half_closed = loop.call_later(_HALF_CLOSED_S, self._wait_for_backend, count)
+        if self._half_closed is not None:
+            self._half_closed.close()
+        self._half_closed = Deadline(self.client.plane.deadlines, lambda _reason: self._wait_for_backend(count))
+        self._half_closed.move(time.monotonic() + _HALF_CLOSED_S, Reason.CLIENT_CLOSED)
 
     def _backend_ended(self, ending: Ending) -> None:
         is_late = ending is not Ending.CLOSED and self._is_backend_closed
-        if is_late and self.client.has_unsent:
+        if is_late and self.client.unsent:
             return  # it had closed already; a command that came too late found it gone
         self._is_backend_closed = ending is Ending.CLOSED
         # Where the client closed first the backend only followed, however it did.
         is_client_first = self.client.ending is Ending.CLOSED and ending is not Ending.INTERNAL
         end = (Side.CLIENT, Ending.CLOSED) if is_client_first else (Side.BACKEND, ending)
-        if self.client.has_unsent and ending is Ending.CLOSED:
+        if self.client.unsent and ending is Ending.CLOSED:
             self.client.on_drained = lambda: self._finish(end)
         else:
             self._finish(end)
@@ -168,7 +169,7 @@ class Relay:
         on_end, self._on_end = self._on_end, None
         if on_end is not None:
             # Not at once: an endpoint's callback is under way, and what follows may close that endpoint.
-            asyncio.get_running_loop().call_soon(self._conclude, on_end, end)
+            self.client.plane.soon(partial(self._conclude, on_end, end))
 
     def _conclude(self, on_end: Callable[[RelayEnding], None], end: RelayEnding) -> None:
         self._uncouple()
@@ -176,7 +177,7 @@ class Relay:
 
     def _uncouple(self) -> None:
         if self._half_closed is not None:
-            self._half_closed.cancel()
+            self._half_closed.close()
             self._half_closed = None
         if self._idle_clock is not None and self._idle is not None:
             self._idle_clock.forget(self._idle)

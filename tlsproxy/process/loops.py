@@ -8,7 +8,7 @@ import uvloop
 
 from tlsproxy.core.kinds import LoopKind
 from tlsproxy.net.plane import LoopPlane, Plane
-from tlsproxy.net.selector import EpollPlane
+from tlsproxy.net.selector import EpollPlane, PlaneLoop
 
 
 def kind_of(kind: LoopKind) -> LoopKind:
@@ -27,7 +27,7 @@ def make_loop(kind: LoopKind) -> tuple[asyncio.AbstractEventLoop, Plane]:
         loop = uvloop.new_event_loop()
         return loop, LoopPlane(loop)
     plane = EpollPlane()
-    return asyncio.SelectorEventLoop(plane), plane
+    return PlaneLoop(plane), plane
 
 
 def yield_to_workers() -> None:

@@ -43,12 +43,16 @@ class Served(Protocol):
 class Chronicle:
     """The record of one connection, from accept to its one ``session.closed``."""
 
-    __slots__ = ("_clock", "_log", "_since", "phase", "summary")
+    __slots__ = ("_clock", "_ends", "_log", "_phases", "_since", "phase", "summary")
 
     def __init__(self, log: Log, service: Served, peer: Peer, clock: Callable[[], float], session: str) -> None:
         self._log = log
         self._clock = clock
         self._since = clock()
+        self._phases: list[Phase] = []
+        """Each phase that is over."""
+        self._ends: list[float] = []
+        """When it was over."""
         self.phase = Phase.ADMIT
         self.summary = Summary(
             session=session,
@@ -65,10 +69,9 @@ class Chronicle:
 
     def enter(self, phase: Phase) -> None:
         """The next phase begins; the time until now belongs to the one before."""
-        now = self._clock()
-        seconds = self.summary.seconds
-        seconds[self.phase] = seconds.get(self.phase, 0.0) + now - self._since
-        self.phase, self._since = phase, now
+        self._phases.append(self.phase)
+        self._ends.append(self._clock())
+        self.phase = phase
 
     def opened(self) -> None:
         """A session begins."""
@@ -77,9 +80,8 @@ class Chronicle:
 
     def secured(self, client: TlsEndpoint) -> None:
         """The handshake is done."""
-        agreed, summary = facts(client), self.summary
-        summary.tls_version, summary.tls_cipher = _shared(agreed.version), _shared(agreed.cipher)
-        summary.tls_alpn, summary.tls_resumed = agreed.alpn, agreed.is_resumed
+        summary = self.summary
+        summary.tls_version, summary.tls_cipher, summary.tls_alpn, summary.tls_resumed = facts(client)
 
     def observe(self, seen: Observation) -> None:
         """The Login noticed something."""
@@ -106,7 +108,7 @@ class Chronicle:
 
     def reached(self, address: str, source_port: int | None) -> None:
         """The backend is there."""
-        self.summary.backend_address, self.summary.source_port = _shared(address), source_port
+        self.summary.backend_address, self.summary.source_port = sys.intern(address), source_port
 
     def exposed(self, seen: PasswordExposed) -> None:
         """A password came in clear."""
@@ -138,6 +140,10 @@ class Chronicle:
     def closed(self, reason: Reason, more: Mapping[str, FieldValue] = MappingProxyType({})) -> None:
         """The connection is over: its one line, with what its protocol has to tell in addition."""
         self.enter(self.phase)
+        since, seconds = self._since, self.summary.seconds
+        for phase, until in zip(self._phases, self._ends, strict=True):
+            seconds[phase] = seconds.get(phase, 0.0) + until - since
+            since = until
         outcome = Outcome(phase=self.phase, reason=reason)
         self._log.log(outcome.level, Event.SESSION_CLOSED, **self.summary.as_fields(outcome), **more)
 
@@ -154,8 +160,3 @@ class Chronicle:
             "client_ip": str(summary.client.ip),
             "client_port": summary.client.port,
         }
-
-
-def _shared(text: str | None) -> str | None:
-    """One string for all sessions that hold the same for hours."""
-    return sys.intern(text) if text is not None else None

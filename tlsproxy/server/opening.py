@@ -3,7 +3,7 @@
 Must not know a protocol's text, nor how a session ends.
 """
 
-import asyncio
+import time
 from collections.abc import Callable
 from typing import Final, assert_never
 
@@ -11,11 +11,13 @@ from tlsproxy.admission.base import Refused, Ticket
 from tlsproxy.core.errors import BackendError
 from tlsproxy.core.kinds import ListenerTls
 from tlsproxy.core.outcome import Phase, Reason
+from tlsproxy.net.clocks.deadlines import Deadline
 from tlsproxy.net.endpoint import Endpoint
 from tlsproxy.net.relay import Relay
+from tlsproxy.net.strand import Strand
 from tlsproxy.protocols.base import GateAction, Hangup, Login, PasswordExposed, StartTls, ToClient
 from tlsproxy.server.chronicle import Chronicle
-from tlsproxy.server.ending import Deadline, SessionEndedError
+from tlsproxy.server.ending import SessionEndedError
 from tlsproxy.server.exchange import Exchange
 from tlsproxy.server.handshake import shake_hands
 from tlsproxy.server.plan import House, Service
@@ -25,7 +27,7 @@ _BACKEND_LOSSES: Final = 3  # a backend that greets and leaves, again and again,
 
 
 class Opening:
-    """The part of a session that needs a task: everything in which we have a say."""
+    """The part of a session that needs a coroutine: everything in which we have a say."""
 
     __slots__ = (
         "_admitted",
@@ -35,6 +37,7 @@ class Opening:
         "_login_until",
         "_now",
         "_service",
+        "_strand",
         "backend",
         "client",
         "login",
@@ -61,7 +64,7 @@ class Opening:
         self._service = service
         self._chronicle = chronicle
         self._admitted = admitted
-        self._now = asyncio.get_running_loop().time
+        self._now = time.monotonic
         is_stressed = isinstance(admitted, Ticket) and admitted.is_stressed
         self._login_until = self._now() + (service.login_stressed_s if is_stressed else service.login_s)
         self.client = client
@@ -69,11 +72,12 @@ class Opening:
         self.login: Login | None = None
         """The dialogue the client is in, from the end of the handshake on."""
 
-    async def run(self, stop: Callable[[Reason], None]) -> Relay:
+    async def run(self, strand: Strand, stop: Callable[[Reason], None]) -> Relay:
         """Live until the client is logged in.
 
         Args:
-            stop: Cancels the task for a reason; called when a deadline has passed.
+            strand: What this runs in.
+            stop: Stops it for a reason; called when a deadline has passed.
 
         Returns:
             A relay that is still to be started.
@@ -83,7 +87,8 @@ class Opening:
             PeerLostError: The client left.
             CancelledError: Stopped, by a deadline too.
         """
-        self._deadline = Deadline(stop)
+        self._strand = strand
+        self._deadline = Deadline(self._house.plane.deadlines, stop)
         try:
             if self._service.tls is ListenerTls.STARTTLS:
                 await self._dialogue()
@@ -142,7 +147,7 @@ class Opening:
             self._deadline.move(until, Reason.HANDSHAKE_TIMEOUT)
         else:
             self._deadline.move(self._login_until, Reason.LOGIN_TIMEOUT)
-        self.client = await shake_hands(self.client, self._service.server_tls, self._chronicle)
+        self.client = await shake_hands(self.client, self._service.server_tls, self._chronicle, self._strand)
         self._deadline.move(self._login_until, Reason.LOGIN_TIMEOUT)
 
     async def _log_in(self) -> Relay:
@@ -150,7 +155,7 @@ class Opening:
         service = self._service
         is_greeting_owed = service.tls is ListenerTls.IMPLICIT
         self.login = service.protocol.make_login(service.limits, is_greeting_owed)
-        exchange = Exchange(self.client, self.login, self._chronicle.observe, service.backend_login_s)
+        exchange = Exchange(self._strand, self.client, self.login, self._chronicle.observe, service.backend_login_s)
         try:
             for _ in range(_BACKEND_LOSSES):
                 backend = await self._connect(exchange)
@@ -181,8 +186,8 @@ class Opening:
             await exchange.pause(service.backend_retry_s)
 
     async def _reach_backend(self, exchange: Exchange) -> Endpoint:
-        client, upgrade = self._chronicle.summary.client, self._service.protocol.make_upgrade()
-        arrival = await self._service.way.connect(self._house.plane, client.key, upgrade)
+        way, client = self._service.way, self._chronicle.summary.client
+        arrival = await way.connect(self._house.plane, client.key, self._service.protocol.make_upgrade)
         self.backend = arrival.endpoint
         self._chronicle.reached(arrival.address, arrival.source_port)
         exchange.attach(arrival.endpoint, arrival.greeting)

@@ -7,7 +7,7 @@ from tlsproxy.admission.base import TicketHolders
 from tlsproxy.config.model import Config, ListenerConfig
 from tlsproxy.core.kinds import ListenerTls, ProtocolName
 from tlsproxy.core.log import Log
-from tlsproxy.net.idle import IdleClock
+from tlsproxy.net.clocks.idle import IdleClock
 from tlsproxy.net.plane import Plane
 from tlsproxy.net.tls.certs import Certificate
 from tlsproxy.net.tls.contexts import ServerTls

@@ -1,11 +1,12 @@
 """One connection from start to end: opening, relay, parting, and one line when it is over.
 
-Holds no protocol text and no socket options. Read it top down: ``begin`` tells the story. Only the opening and last
-words have a task; a session in the relay is a few objects that wait to be called.
+Holds no protocol text and no socket options. Read it top down: ``begin`` tells the story. The opening is a strand, and
+only last words have a task; a session in the relay is a few objects that wait to be called.
 """
 
 import asyncio
 import socket
+import time
 from typing import cast
 
 from tlsproxy.admission.base import Refused, Ticket
@@ -14,6 +15,7 @@ from tlsproxy.core.kinds import ListenerTls, Side
 from tlsproxy.core.outcome import Phase, Reason
 from tlsproxy.net.endpoint import Ending, Endpoint, PeerLostError
 from tlsproxy.net.relay import Relay, RelayEnd, RelayEnding
+from tlsproxy.net.strand import Strand
 from tlsproxy.net.tls.endpoint import TlsEndpoint
 from tlsproxy.protocols.replies import sentence
 from tlsproxy.server.chronicle import Chronicle
@@ -39,6 +41,7 @@ class Session:
         "_scene",
         "_service",
         "_stop_reason",
+        "_strand",
         "_task",
         "ticket",
     )
@@ -57,12 +60,15 @@ class Session:
         self._service = service
         self.ticket = admitted if isinstance(admitted, Ticket) else None
         """The ticket, if the connection was admitted."""
-        self._chronicle = Chronicle(house.log, service, peer, asyncio.get_running_loop().time, session)
+        self._chronicle = Chronicle(house.log, service, peer, time.monotonic, session)
         client = Endpoint(house.plane, sock)
         self._scene: Opening | Relay = Opening(house, service, self._chronicle, client, admitted)
         """What holds the client and the backend."""
         self._keeper: Keeper | None = None
+        self._strand = Strand()
+        """What the opening runs in."""
         self._task: asyncio.Task[None] | None = None
+        """What last words are said in."""
         self._stop_reason: Reason | None = None
         self._limit = admitted.limit if isinstance(admitted, Refused) else ""
         self._is_hurried = False
@@ -79,41 +85,26 @@ class Session:
     def begin(self, keeper: Keeper) -> None:
         """Live, from accept to the log line."""
         self._keeper = keeper
-        keeper.employ(self._open(cast("Opening", self._scene)))  # nothing else comes first
+        self._chronicle.opened()
+        self._strand.run(self._open(cast("Opening", self._scene)))  # nothing else comes first
 
     async def _open(self, opening: Opening) -> None:
-        """Until the relay runs; or, if it does not come to that, to the end."""
-        self._task = asyncio.current_task()
-        self._chronicle.opened()
-        reason: Reason | None = Reason.INTERNAL_ERROR
+        """Until the relay runs; whatever breaks it off becomes a reason here and nowhere else."""
         try:
-            reason = await self._broken_off(opening)
-            if reason is not None:
-                await self._part(reason)
-        finally:
-            self._task = None
-            if reason is not None:
-                self._close(reason)
-
-    async def _broken_off(self, opening: Opening) -> Reason | None:
-        """Live through the opening; whatever breaks it off becomes a reason here and nowhere else."""
-        try:
-            if self._stop_reason is not None:
-                return self._stop_reason
-            self._carry(await opening.run(self.stop))
+            self._carry(await opening.run(self._strand, self.stop))
         except SessionEndedError as end:
             self._is_told = end.is_told
-            return end.reason
+            reason = end.reason
         except PeerLostError as lost:
-            return REASONS[Side.CLIENT, lost.ending]
+            reason = REASONS[Side.CLIENT, lost.ending]
         except asyncio.CancelledError:
-            if self._task is not None:
-                self._task.uncancel()  # it has done its work here; the last words have a deadline of their own
-            return self._stop_reason or Reason.SHUTDOWN
+            reason = self._stop_reason or Reason.SHUTDOWN
         except Exception as error:  # noqa: BLE001 - a session ends here: a bug must cost one connection, not all
             self._chronicle.broken(error)
-            return Reason.INTERNAL_ERROR
-        return None
+            reason = Reason.INTERNAL_ERROR
+        else:
+            return
+        self._end(reason)
 
     def _carry(self, relay: Relay) -> None:
         """The blind relay, until either side has enough; it needs no task."""
@@ -124,16 +115,13 @@ class Session:
         relay.start(self._house.idle_clock, self._service.idle_limit_s, self._carried)
 
     def _carried(self, end: RelayEnding) -> None:
-        """The relay is over. Most clients are gone by then; only one that is not yet needs a task again."""
+        """The relay is over."""
         try:
             reason = self._reason_of(end)
-            if self._is_reachable(reason) and self._keeper is not None:
-                self._keeper.employ(self._take_leave(reason))
-                return
         except Exception as error:  # noqa: BLE001 - a session ends here
             self._chronicle.broken(error)
             reason = Reason.INTERNAL_ERROR
-        self._close(reason)
+        self._end(reason)
 
     def _reason_of(self, end: RelayEnding) -> Reason:
         match end:
@@ -166,6 +154,8 @@ class Session:
             self._scene.stop()
         elif self._task is not None:
             self._task.cancel()
+        else:
+            self._strand.stop()
 
     def is_at_rest(self) -> bool:
         """Whether a goodbye would fall between two responses; asked more than once, some time apart.
@@ -177,7 +167,7 @@ class Session:
             return True
         client, backend = self._scene.client, self._scene.backend
         moved = client.bytes_in + backend.bytes_in
-        is_still = moved == self._bytes_at_last_look and not client.has_unsent
+        is_still = moved == self._bytes_at_last_look and not client.unsent
         self._bytes_at_last_look = moved
         return is_still and self._is_between_responses(self._scene)
 
@@ -191,22 +181,26 @@ class Session:
         # One that only closed its side may still be listening, unless that is why it ends.
         client = self._scene.client
         is_over = client.ending is not Ending.CLOSED or reason is Reason.CLIENT_CLOSED
-        is_gone = client.ending is not None and is_over and not client.has_unsent
+        is_gone = client.ending is not None and is_over and not client.unsent
         return not is_gone and not self._is_hurried
 
+    def _end(self, reason: Reason) -> None:
+        """Most clients are gone by now. One that is not yet hears last words, and only for that there is a task."""
+        if self._is_reachable(reason) and self._keeper is not None:
+            self._keeper.employ(self._take_leave(reason))
+        else:
+            self._close(reason)
+
     async def _take_leave(self, reason: Reason) -> None:
+        """Last words, if the client has not had them, and time for them to arrive."""
         self._task = asyncio.current_task()
         try:
-            await self._part(reason)
+            if self._is_reachable(reason):
+                words = b"" if self._is_told else self._last_words(reason)
+                await part_from(self._scene.client, words, self._chronicle)
         finally:
             self._task = None
             self._close(reason)
-
-    async def _part(self, reason: Reason) -> None:
-        """Last words, if the client has not had them, and time for them to arrive."""
-        if self._is_reachable(reason):
-            words = b"" if self._is_told else self._last_words(reason)
-            await part_from(self._scene.client, words, self._chronicle)
 
     def _last_words(self, reason: Reason) -> bytes:
         scene = self._scene

@@ -12,7 +12,7 @@ from rig.planes import tcp_pair
 
 from tlsproxy.config.model import CertificateFiles
 from tlsproxy.core.kinds import TlsProfile
-from tlsproxy.net.plane import Plane
+from tlsproxy.net.plane import Nap, Plane, Waiter
 from tlsproxy.net.tls.certs import Certificate, load_certificate
 from tlsproxy.net.tls.contexts import ServerTls
 from tlsproxy.net.tls.endpoint import TlsEndpoint
@@ -33,14 +33,16 @@ def server_context(certificate: Certificate) -> ssl.SSLContext:
 def shake_hands(closing: Any, rig_pki: Pki, server_context: ssl.SSLContext) -> Callable[..., Any]:
     """Our endpoint, and a client on a blocking socket, to be used in a thread."""
 
-    async def connect(plane: Plane, version: ssl.TLSVersion, prepare: Any = None) -> tuple[TlsEndpoint, Peer]:
+    async def connect(
+        plane: Plane, version: ssl.TLSVersion, prepare: Any = None, context: Any = server_context
+    ) -> tuple[TlsEndpoint, Peer]:
         ours, theirs = tcp_pair(closing)
         if prepare is not None:
             prepare(ours, theirs)
         client = closing(Peer(theirs))
-        context = rig_pki.client_context(version)
         endpoint, _ = await asyncio.gather(
-            accept_tls(plane, ours, server_context), asyncio.to_thread(client.secure, context)
+            accept_tls(Waiter(plane, ours.fileno(), Nap()), ours, context),
+            asyncio.to_thread(client.secure, rig_pki.client_context(version)),
         )
         closing(endpoint.sock)
         return endpoint, client

@@ -158,7 +158,7 @@ async def test_20_mib_to_a_slow_reader(plane: Plane, shake_hands: Any, tls_versi
     times_full = 0
     for start in range(0, len(data), BUFFER_BYTES):
         if not endpoint.push(memoryview(data)[start : start + BUFFER_BYTES]):
-            assert len(endpoint._unsent) <= BUFFER_BYTES
+            assert len(endpoint.unsent) <= BUFFER_BYTES
             times_full += 1
             await listener.until(lambda times=times_full: listener.drained >= times)  # type: ignore[misc] # bound now
     assert await reading == hashlib.sha256(data).digest()
@@ -178,14 +178,14 @@ async def test_who_does_not_take_is_heard(plane: Plane, shake_hands: Any, tls_ve
     endpoint.resume()
     await asyncio.to_thread(client.send, up)
     await listener.hears(up)
-    assert endpoint.has_unsent
+    assert endpoint.unsent
     assert await asyncio.to_thread(client.take, len(down)) == down
-    await listener.until(lambda: not endpoint.has_unsent)
+    await listener.until(lambda: not endpoint.unsent)
     assert endpoint._events == READ
     assert not endpoint.push(down)
     endpoint.pause()
     await asyncio.to_thread(client.take, len(down))
-    await listener.until(lambda: not endpoint.has_unsent)
+    await listener.until(lambda: not endpoint.unsent)
     assert endpoint._events == 0, "who was paused meanwhile stays so"
     endpoint.close()
 

@@ -14,7 +14,7 @@ import pytest
 from rig.planes import Listener, on_both_planes, until
 
 from tlsproxy.net.endpoint import Ending
-from tlsproxy.net.plane import READ, WRITE, Plane
+from tlsproxy.net.plane import READ, WRITE, Nap, Plane, Waiter
 from tlsproxy.net.tls import endpoint as endpoint_room
 from tlsproxy.net.tls.handshake import accept_tls, facts
 
@@ -40,12 +40,12 @@ async def test_read_that_wants_to_write(plane: Plane, shake_hands: Any) -> None:
     """A KeyUpdate has to be answered, and the socket is full: read again when it can be sent."""
     endpoint, _ = await shake_hands(plane, ONLY_TLS13)
     heard: list[int] = []
-    endpoint.sink = lambda size: bool(heard.append(size))
+    endpoint.sink = heard.append
     endpoint._decrypt = Answers(ssl.SSLWantWriteError(), RECORD, ssl.SSLWantWriteError(), 5)
     endpoint.watch(READ)
-    assert endpoint.ready(READ) is True
+    endpoint.ready(READ)
     assert endpoint._events == WRITE
-    assert endpoint.ready(WRITE) is False
+    endpoint.ready(WRITE)
     assert endpoint._events == READ, "wanted again"
     endpoint.ready(READ)
     assert heard == [RECORD], "what came before it is delivered"
@@ -71,7 +71,7 @@ async def test_read_that_wants_to_write(plane: Plane, shake_hands: Any) -> None:
 async def test_errors_of_a_read(plane: Plane, shake_hands: Any, error: Exception, ending: Ending) -> None:
     endpoint, _ = await shake_hands(plane, ONLY_TLS13)
     endpoint._decrypt = Answers(error)
-    assert endpoint._read() is False
+    endpoint._read()
     assert endpoint.ending is ending
     endpoint.close()
 
@@ -80,7 +80,7 @@ async def test_errors_of_a_read(plane: Plane, shake_hands: Any, error: Exception
 async def test_event_that_is_no_longer_true(plane: Plane, shake_hands: Any) -> None:
     endpoint, _ = await shake_hands(plane, ONLY_TLS13)
     endpoint.watch(READ)
-    assert endpoint.ready(READ) is True
+    endpoint.ready(READ)
     assert endpoint.ending is None
     endpoint.close()
 
@@ -95,7 +95,7 @@ async def test_key_update(plane: Plane, server_context: ssl.SSLContext, closing:
         listening.settimeout(5)
         ours, _ = await asyncio.to_thread(listening.accept)
     ours.settimeout(0)
-    endpoint = await accept_tls(plane, ours, server_context)
+    endpoint = await accept_tls(Waiter(plane, ours.fileno(), Nap()), ours, server_context)
     assert facts(endpoint).version == "TLSv1.3"
     listener = Listener(endpoint)
     endpoint.resume()
@@ -127,27 +127,31 @@ async def until_read(pipe: int) -> None:
     await until(lambda: fcntl.ioctl(pipe, termios.FIONREAD, b"\0" * 4) == b"\0" * 4)
 
 
-class Bare:
-    """An SSLSocket of a Python that keeps nothing inside: the public methods alone."""
+class PublicAlone:
+    """What a context or an SSLSocket of any Python has; some keep nothing inside."""
 
-    def __init__(self, sock: ssl.SSLSocket) -> None:
-        self.read, self.write = sock.read, sock.write
+    def __init__(self, whole: Any, *names: str) -> None:
+        for name in names:
+            setattr(self, name, getattr(whole, name))
 
 
-@pytest.mark.parametrize("is_bare", [True, False])
+@pytest.mark.parametrize("is_public", [True, False])
 @on_both_planes
 async def test_with_and_without_the_object_inside(
     plane: Plane,
     shake_hands: Any,
+    server_context: ssl.SSLContext,
     tls_version: ssl.TLSVersion,
-    monkeypatch: pytest.MonkeyPatch,
-    is_bare: bool,  # noqa: FBT001 - a parameter of the test
+    is_public: bool,  # noqa: FBT001 - a parameter of the test
 ) -> None:
-    endpoint, client = await shake_hands(plane, tls_version)
-    if is_bare:
-        inner = endpoint_room.inner_of(Bare(endpoint.tls))  # type: ignore[arg-type] # all of one that is used
+    context = PublicAlone(server_context, "wrap_socket") if is_public else server_context
+    endpoint, client = await shake_hands(plane, tls_version, context=context)
+    assert isinstance(endpoint.sock, ssl.SSLSocket) is is_public
+    if is_public:
+        inner = endpoint_room.inner_of(PublicAlone(endpoint.sock, "read", "write", "unwrap"))  # type: ignore[arg-type] # all of one that is used
         endpoint._decrypt, endpoint._encrypt = inner.read, inner.write
-        assert endpoint._decrypt == endpoint.tls.read
+        assert endpoint._decrypt == endpoint.sock.read
+    assert facts(endpoint).version == tls_version.name.replace("v1_", "v1.")
     listener = Listener(endpoint)
     endpoint.resume()
     client.send(b"ping")
@@ -155,6 +159,8 @@ async def test_with_and_without_the_object_inside(
     assert endpoint.push(b"pong")
     assert await asyncio.to_thread(client.take, 4) == b"pong"
 
+    endpoint.say_goodbye()
+    assert await asyncio.to_thread(client.rest) == b"", "close_notify, not only an end of file"
     client.close()
     await listener.until(lambda: bool(listener.endings))
     assert listener.endings == [Ending.CLOSED]
@@ -170,14 +176,14 @@ async def test_nothing_is_read_or_written_after_the_close(plane: Plane, shake_ha
         endpoint._decrypt(1, plane.buffer)
     endpoint.push(b"late")
     assert endpoint.bytes_out == 0
-    assert not endpoint.has_unsent
+    assert not endpoint.unsent
 
 
 @on_both_planes
 async def test_end_of_file_in_the_middle_of_much(plane: Plane, shake_hands: Any) -> None:
     endpoint, _ = await shake_hands(plane, ONLY_TLS13)
     heard: list[int] = []
-    endpoint.sink = lambda size: bool(heard.append(size))
+    endpoint.sink = heard.append
     endpoint._decrypt = Answers(RECORD, 7, RECORD, ssl.SSLEOFError(8, "eof"))
     endpoint._read()
     assert endpoint.ending is None

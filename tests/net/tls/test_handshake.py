@@ -12,7 +12,7 @@ from rig.planes import on_both_planes, reset, tcp_pair, until
 
 from tlsproxy.core.outcome import Reason
 from tlsproxy.net.endpoint import Ending, PeerLostError
-from tlsproxy.net.plane import Plane, Waiter
+from tlsproxy.net.plane import Nap, Plane, Waiter
 from tlsproxy.net.tls import handshake as handshake_room
 from tlsproxy.net.tls.handshake import HandshakeError, accept_tls, connect_tls, facts, peek_hello, refuse_alpn
 
@@ -32,7 +32,8 @@ async def test_between_two_of_ours(
     context = rig_pki.client_context(tls_version)
     context.set_alpn_protocols(["imap"])
     server, client = await asyncio.gather(
-        accept_tls(plane, ours, server_context), connect_tls(plane, theirs, context, "localhost")
+        accept_tls(Waiter(plane, ours.fileno(), Nap()), ours, server_context),
+        connect_tls(plane, theirs, context, "localhost"),
     )
     found = [facts(ends(endpoint)) for endpoint in (server, client)]
     assert found[0] == found[1]
@@ -48,7 +49,7 @@ async def test_server_that_is_not_trusted(
     plane: Plane, closing: Any, rig_pki: Pki, server_context: ssl.SSLContext
 ) -> None:
     ours, theirs = tcp_pair(closing)
-    server = asyncio.create_task(accept_tls(plane, ours, server_context))
+    server = asyncio.create_task(accept_tls(Waiter(plane, ours.fileno(), Nap()), ours, server_context))
     with pytest.raises(HandshakeError) as caught:
         await connect_tls(plane, theirs, rig_pki.client_context(), "other.example")
     assert caught.value.reason is Reason.CERTIFICATE_REJECTED
@@ -62,7 +63,7 @@ async def test_server_that_is_not_trusted(
 async def test_peer_that_leaves(plane: Plane, closing: Any, server_context: ssl.SSLContext) -> None:
     for leave, ending in ((socket.socket.close, Ending.CLOSED), (reset, Ending.RESET)):
         ours, theirs = tcp_pair(closing)
-        accepting = asyncio.create_task(accept_tls(plane, ours, server_context))
+        accepting = asyncio.create_task(accept_tls(Waiter(plane, ours.fileno(), Nap()), ours, server_context))
         await asyncio.sleep(0)
         leave(theirs)
         with pytest.raises(PeerLostError) as caught:
@@ -75,7 +76,7 @@ async def test_peer_that_is_gone_already(plane: Plane, closing: Any, server_cont
     ours, theirs = tcp_pair(closing)
     reset(theirs)
     try:
-        await accept_tls(plane, ours, server_context)
+        await accept_tls(Waiter(plane, ours.fileno(), Nap()), ours, server_context)
     except PeerLostError as lost:
         ending = lost.ending  # to hold the error would hold the half-made TLS socket
     assert ending is Ending.RESET
@@ -86,7 +87,7 @@ async def test_deadline_closes_the_socket(plane: Plane, closing: Any, server_con
     ours, theirs = tcp_pair(closing)
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.01):
-            await accept_tls(plane, ours, server_context)
+            await accept_tls(Waiter(plane, ours.fileno(), Nap()), ours, server_context)
     assert await asyncio.get_running_loop().sock_recv(theirs, 1) == b""
 
 
@@ -113,7 +114,7 @@ async def test_full_socket_is_waited_for(plane: Plane, closing: Any) -> None:
     ours, theirs = tcp_pair(closing)
     theirs.send(b"x")
     tls = Handshake(ours, ssl.SSLWantWriteError(), ssl.SSLWantReadError(), ssl.SSLWantWriteError())
-    waiter = Waiter(plane, ours.fileno())
+    waiter = Waiter(plane, ours.fileno(), Nap())
     await handshake_room._shake_hands(waiter, tls)  # type: ignore[arg-type] # a fake
     assert tls.steps == []
     waiter.close()
@@ -128,7 +129,7 @@ async def test_errors_of_the_socket(plane: Plane, closing: Any, error: OSError, 
     ours, _ = tcp_pair(closing)
     tls = Handshake(ours, error)
     with pytest.raises(PeerLostError) as caught:
-        await handshake_room._handshake(plane, tls)  # type: ignore[arg-type] # a fake
+        await handshake_room._handshake(Waiter(plane, ours.fileno(), Nap()), tls, tls)  # type: ignore[arg-type] # a fake
     assert caught.value.ending is ending
     assert tls.is_closed
 
@@ -150,7 +151,7 @@ def test_reasons() -> None:
 async def test_hello_is_looked_at_and_left(plane: Plane, closing: Any, rig_pki: Pki) -> None:
     ours, theirs = tcp_pair(closing)
     hello = client_hello(rig_pki.client_context())
-    looking = asyncio.create_task(peek_hello(plane, ours))
+    looking = asyncio.create_task(peek_hello(Waiter(plane, ours.fileno(), Nap()), ours))
     theirs.send(hello[:3])
     await until(lambda: ours.getsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT) > 1)
     theirs.send(hello[3:40])
@@ -169,16 +170,16 @@ async def test_hello_that_breaks_off(plane: Plane, closing: Any, rig_pki: Pki) -
     ours, theirs = tcp_pair(closing)
     theirs.send(hello[:50])
     theirs.close()
-    assert await peek_hello(plane, ours) is None, "OpenSSL will judge it"
+    assert await peek_hello(Waiter(plane, ours.fileno(), Nap()), ours) is None, "OpenSSL will judge it"
     ours, theirs = tcp_pair(closing)
     theirs.close()
     with pytest.raises(PeerLostError) as caught:
-        await peek_hello(plane, ours)
+        await peek_hello(Waiter(plane, ours.fileno(), Nap()), ours)
     assert caught.value.ending is Ending.CLOSED
     ours, theirs = tcp_pair(closing)
     reset(theirs)
     with pytest.raises(PeerLostError) as caught:
-        await peek_hello(plane, ours)
+        await peek_hello(Waiter(plane, ours.fileno(), Nap()), ours)
     assert caught.value.ending is Ending.RESET
 
 
@@ -201,7 +202,7 @@ async def test_event_that_was_for_another(plane: Plane, closing: Any, rig_pki: P
                 asyncio.get_running_loop().call_soon(watcher.ready, events)
                 asyncio.get_running_loop().call_later(0.01, theirs.send, hello)
 
-    assert await peek_hello(Early(), ours) is not None
+    assert await peek_hello(Waiter(Early(), ours.fileno(), Nap()), ours) is not None
 
 
 def test_alpn_is_refused_with_an_alert(closing: Any) -> None:

@@ -50,7 +50,7 @@ class Road:
         self.way = Way(Backend("old", config, connect_timeout_s=0.3, keepalive_s=60.0), self.health)
 
     async def go(self, plane: Plane, client: bytes = b"\1", protocol: Any = POP3) -> Arrival:
-        return await self.way.connect(plane, client, protocol.make_upgrade())
+        return await self.way.connect(plane, client, protocol.make_upgrade)
 
     async def fail(self, plane: Plane, client: bytes = b"\1", protocol: Any = POP3) -> BackendError:
         with pytest.raises(BackendError) as caught:

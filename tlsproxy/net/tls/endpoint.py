@@ -18,19 +18,30 @@ from tlsproxy.net.plane import READ, WRITE, Plane
 _RECORD_BYTES: Final = 16384
 
 
+Tls = Any
+"""An SSLSocket, or the undocumented object inside, which has some of its methods."""
+
+
 class TlsEndpoint(Endpoint):
     """A peer behind TLS, the handshake done: OpenSSL works on the socket itself, so nothing is kept here."""
 
     __slots__ = ("_decrypt", "_encrypt", "_has_finished", "tls")
 
-    def __init__(self, plane: Plane, sock: ssl.SSLSocket, watched: int = 0) -> None:
-        super().__init__(plane, sock, watched)
-        self.tls = sock
-        self._has_finished = False
-        inner = inner_of(sock)
-        self._decrypt, self._encrypt = inner.read, inner.write
+    def __init__(self, plane: Plane, sock: socket.socket, tls: Tls, watched: int = 0) -> None:
+        """Take over a connection after its handshake.
 
-    def _read(self) -> bool:
+        Args:
+            plane: Who watches it.
+            sock: The socket, owned by the endpoint from now on.
+            tls: OpenSSL on it.
+            watched: See Endpoint.
+        """
+        super().__init__(plane, sock, watched)
+        self.tls = tls
+        self._has_finished = False
+        self._decrypt, self._encrypt = tls.read, tls.write
+
+    def _read(self) -> None:
         size = 0
         try:
             size = got = self._decrypt(_RECORD_BYTES, self._view)
@@ -38,30 +49,28 @@ class TlsEndpoint(Endpoint):
                 got = self._decrypt(_RECORD_BYTES, self._view[size:])
                 size += got
         except (ssl.SSLWantReadError, BlockingIOError):
-            if not size:
-                return True
-            got = size
+            got = -1
         except ssl.SSLEOFError:
             got = 0
         except (OSError, ValueError) as error:  # ValueError: both close_notify are exchanged
             if not isinstance(error, ssl.SSLWantWriteError):
-                return self._broke_off(error, size)
+                self._broke_off(error, size)
+                return
             # A KeyUpdate's answer found the socket full (RFC 8446 §4.6.3): read again when it can be sent.
             self.watch(self._events & ~READ | WRITE)
             self._stalled = READ
             got = -1
-        is_quiet = True
         if size:
             self.bytes_in += size
-            is_quiet = self.sink(size)
-        # A close_notify may stand alone, without a FIN that would wake us again.
-        return is_quiet if got else self.end(self._closed_or_reset())
+            self.sink(size)
+        if not got:  # a close_notify may stand alone, without a FIN that would wake us again
+            self.end(self._closed_or_reset())
 
-    def _broke_off(self, error: OSError | ValueError, size: int) -> bool:
+    def _broke_off(self, error: OSError | ValueError, size: int) -> None:
         if size:  # what came before it; OpenSSL tells the error only once
             self.bytes_in += size
             self.sink(size)
-        return self.end(_tls_ending_of(error))
+        self.end(_tls_ending_of(error))
 
     def _closed_or_reset(self) -> Ending:
         """Python's ssl tells a reset as an end of file; a socket that was reset has no peer any more."""
@@ -104,7 +113,7 @@ class TlsEndpoint(Endpoint):
         away what it has not sent yet (RFC 5246 §7.2.1).
         """
         with contextlib.suppress(OSError, ValueError):  # wants the peer's close_notify, or the peer is gone
-            self.tls.unwrap()
+            (self.tls.unwrap if isinstance(self.tls, ssl.SSLSocket) else self.tls.shutdown)()
         # Not a method of ours: a cycle would wait for the garbage collector.
         self._decrypt, self._encrypt = partial(_read_away, self.sock), _refuse
         self.finish_writing()
@@ -120,7 +129,29 @@ class TlsEndpoint(Endpoint):
         super().close()
 
 
-def inner_of(sock: ssl.SSLSocket) -> Any:  # noqa: ANN401 - an undocumented type with some of SSLSocket's methods
+def accepting(sock: socket.socket, context: ssl.SSLContext) -> tuple[socket.socket, Tls]:
+    """OpenSSL on an accepted connection, its handshake still to be made.
+
+    An SSLSocket asks the kernel six things that are known, and takes a kilobyte for as long as it lives.
+
+    Args:
+        sock: The connection.
+        context: With the certificate to show.
+
+    Returns:
+        The socket to go on with, and OpenSSL's side of it.
+
+    Raises:
+        OSError: The peer has left already.
+    """
+    wrap = getattr(context, "_wrap_socket", None)  # any other Python may have none
+    if wrap is not None:
+        return sock, wrap(sock, True)  # noqa: FBT003 - it takes no keyword: on the server's side
+    tls = context.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
+    return tls, inner_of(tls)
+
+
+def inner_of(sock: ssl.SSLSocket) -> Tls:
     """The object inside: the public methods only call its own, at 2 µs a round trip and two system calls a handshake.
 
     Its ``read`` tells an end of file without close_notify as an error, and ``do_handshake`` leaves the socket as it is.

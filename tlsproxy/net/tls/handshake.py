@@ -3,15 +3,14 @@
 import contextlib
 import socket
 import ssl
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Final
+from sys import intern
+from typing import Final, NamedTuple
 
 from tlsproxy.core.outcome import Reason
 from tlsproxy.net.endpoint import Ending, PeerLostError, ending_of
-from tlsproxy.net.plane import READ, WRITE, Plane, Waiter, ready_for
+from tlsproxy.net.plane import READ, WRITE, Nap, Plane, Waiter
 from tlsproxy.net.tls.client_hello import ClientHello, NeedMore, NotTls, NotTlsKind, examine
-from tlsproxy.net.tls.endpoint import TlsEndpoint, inner_of
+from tlsproxy.net.tls.endpoint import Tls, TlsEndpoint, accepting, inner_of
 
 _PEEK_BYTES: Final = 20 * 1024
 # A fatal alert "no_application_protocol" in a record of its own (RFC 7301 §3.2, RFC 8446 §6).
@@ -47,9 +46,8 @@ class HandshakeError(Exception):
         self.detail = detail
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TlsFacts:
-    """What was agreed on."""
+class TlsFacts(NamedTuple):
+    """What was agreed on; one string for all connections that agreed on the same, and hold it for hours."""
 
     version: str | None
     cipher: str | None
@@ -57,7 +55,7 @@ class TlsFacts:
     is_resumed: bool
 
 
-async def peek_hello(plane: Plane, sock: socket.socket) -> ClientHello | None:
+async def peek_hello(waiter: Waiter, sock: socket.socket) -> ClientHello | None:
     """Look at the client's first flight without taking it from the socket.
 
     Returns:
@@ -70,7 +68,7 @@ async def peek_hello(plane: Plane, sock: socket.socket) -> ClientHello | None:
     needed = 1
     try:
         while True:
-            finding = examine(await _peek(plane, sock, needed))
+            finding = examine(await _peek(waiter, sock, needed))
             if not isinstance(finding, NeedMore):
                 break
             # Sleep until that much is there; without it epoll would report the same bytes for ever.
@@ -89,14 +87,14 @@ async def peek_hello(plane: Plane, sock: socket.socket) -> ClientHello | None:
     return finding
 
 
-async def _peek(plane: Plane, sock: socket.socket, needed: int) -> bytes:
+async def _peek(waiter: Waiter, sock: socket.socket, needed: int) -> bytes:
     if needed > 1:  # what is there is known already
-        await ready_for(plane, sock.fileno(), READ)
+        await waiter.wait(READ)
     try:
         data = sock.recv(_PEEK_BYTES, socket.MSG_PEEK)
     except BlockingIOError:  # nothing yet; or a descriptor's number was given anew within one batch of events
-        await ready_for(plane, sock.fileno(), READ)
-        return await _peek(plane, sock, needed)
+        await waiter.wait(READ)
+        return await _peek(waiter, sock, needed)
     if not data:
         raise PeerLostError(Ending.CLOSED)
     if len(data) < needed:
@@ -111,15 +109,23 @@ def refuse_alpn(sock: socket.socket) -> None:
         sock.send(_NO_APPLICATION_PROTOCOL)
 
 
-async def accept_tls(plane: Plane, sock: socket.socket, context: ssl.SSLContext) -> TlsEndpoint:
+async def accept_tls(waiter: Waiter, sock: socket.socket, context: ssl.SSLContext) -> TlsEndpoint:
     """Make the server's side of a handshake.
+
+    Args:
+        waiter: Waits for the socket; its plane watches it afterwards.
+        sock: The connection; if this fails it may be closed already, and has to be closed all the same.
+        context: With the certificate to show.
 
     Raises:
         HandshakeError: It failed.
         PeerLostError: The client left.
     """
-    tls = _wrapped(sock, lambda: context.wrap_socket(sock, server_side=True, do_handshake_on_connect=False))
-    return await _handshake(plane, tls)
+    try:
+        sock, tls = accepting(sock, context)
+    except OSError as error:  # reset just now
+        raise PeerLostError(Ending.RESET) from error
+    return await _handshake(waiter, sock, tls)
 
 
 async def connect_tls(
@@ -131,45 +137,40 @@ async def connect_tls(
         HandshakeError: It failed, or the backend's certificate is not accepted.
         PeerLostError: The backend left.
     """
-    tls = _wrapped(sock, lambda: context.wrap_socket(sock, do_handshake_on_connect=False, server_hostname=server_name))
-    return await _handshake(plane, tls)
+    try:
+        sock.getpeername()  # asked here too: an SSLSocket that finds it out half-made is left to the garbage collector
+        tls = context.wrap_socket(sock, do_handshake_on_connect=False, server_hostname=server_name)
+    except OSError as error:  # the peer reset the connection just now: the socket has no peer's name any more
+        raise PeerLostError(Ending.RESET) from error
+    return await _handshake(Waiter(plane, tls.fileno(), Nap()), tls, inner_of(tls))
 
 
 def facts(endpoint: TlsEndpoint) -> TlsFacts:
     """What an established connection agreed on."""
     tls = endpoint.tls
-    cipher = tls.cipher()
+    version, cipher = tls.version(), tls.cipher()
     return TlsFacts(
-        version=tls.version(),
-        cipher=cipher[0] if cipher else None,
-        alpn=tls.selected_alpn_protocol(),
-        is_resumed=bool(tls.session_reused),
+        intern(version) if version else None,
+        intern(cipher[0]) if cipher else None,
+        tls.selected_alpn_protocol(),
+        bool(tls.session_reused),
     )
 
 
-def _wrapped(sock: socket.socket, wrap: Callable[[], ssl.SSLSocket]) -> ssl.SSLSocket:
-    try:
-        sock.getpeername()  # asked here too: an SSLSocket that finds it out half-made is left to the garbage collector
-        return wrap()
-    except OSError as error:  # the peer reset the connection just now: the socket has no peer's name any more
-        raise PeerLostError(Ending.RESET) from error
-
-
-async def _handshake(plane: Plane, tls: ssl.SSLSocket) -> TlsEndpoint:
-    waiter = Waiter(plane, tls.fileno())
+async def _handshake(waiter: Waiter, sock: socket.socket, tls: Tls) -> TlsEndpoint:
     try:
         await _shake_hands(waiter, tls)
-    except BaseException as error:  # a deadline or a stop as well; nobody else holds this socket
+    except BaseException as error:  # a deadline or a stop as well; nobody else holds an SSLSocket
         waiter.close()
-        tls.close()
+        sock.close()
         if isinstance(error, OSError):
             raise _judged(error) from error
         raise
-    return TlsEndpoint(plane, tls, waiter.watched)
+    return TlsEndpoint(waiter.plane, sock, tls, waiter.watched)
 
 
-async def _shake_hands(waiter: Waiter, tls: ssl.SSLSocket) -> None:
-    do_handshake = inner_of(tls).do_handshake
+async def _shake_hands(waiter: Waiter, tls: Tls) -> None:
+    do_handshake = tls.do_handshake
     while True:
         try:
             do_handshake()

@@ -63,7 +63,7 @@ class ServerJudge:
             raise BackendError(Reason.BACKEND_DOWN, "known to be down")
         try:
             async with asyncio.timeout(self._deadline_s) as deadline, self._places:
-                arrival = await self._way.connect(self._plane, client, self._protocol.make_upgrade())
+                arrival = await self._way.connect(self._plane, client, self._protocol.make_upgrade)
                 try:
                     verdict = await _verdict(arrival, proof)
                     deadline.reschedule(None)  # the verdict stands; what is left is to go

@@ -111,11 +111,11 @@ class Caller:
         finally:
             self._is_served = False
 
-    def _hear(self, size: int) -> bool:
+    def _hear(self, size: int) -> None:
         self._conversation.feed(bytes(self.endpoint.plane.buffer[:size]))
         if len(self._conversation) >= _HELD_BYTES:
             self.endpoint.pause()
-        return self._wake()
+        self._wake()
 
     def _ended(self, ending: Ending) -> None:
         # One that has closed its side behind commands that still wait wants them done.
@@ -124,11 +124,9 @@ class Caller:
             self._leave(REASONS[Side.CLIENT, ending])
         self._wake()
 
-    def _wake(self) -> bool:
-        if self._waiting is None or self._waiting.done():
-            return True
-        self._waiting.set_result(None)
-        return False
+    def _wake(self) -> None:
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_result(None)
 
     def _raise_ended(self) -> None:
         match self.endpoint.ending:

@@ -5,6 +5,7 @@ The same frame as ``server.session``, whose sessions become a blind relay; an SM
 
 import asyncio
 import socket
+import time
 
 from tlsproxy.admission.base import Ticket
 from tlsproxy.core.addresses import Peer
@@ -30,7 +31,7 @@ class SmtpSession:
         self._house = house
         self._service = service
         self.ticket = ticket
-        self._chronicle = Chronicle(house.log, service, peer, asyncio.get_running_loop().time, session)
+        self._chronicle = Chronicle(house.log, service, peer, time.monotonic, session)
         self._visit = Visit(house, service, self._chronicle, Endpoint(house.plane, sock), ticket, stop=self.stop)
         self._keeper: Keeper | None = None
         self._task: asyncio.Task[None] | None = None

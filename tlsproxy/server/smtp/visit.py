@@ -5,6 +5,7 @@ or by the old server.
 """
 
 import asyncio
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -13,7 +14,9 @@ from typing import assert_never
 from tlsproxy.admission.base import Ticket
 from tlsproxy.core.kinds import EarlyTalker, ListenerTls, SmtpRole
 from tlsproxy.core.outcome import Phase, Reason
+from tlsproxy.net.clocks.deadlines import Deadline
 from tlsproxy.net.endpoint import Endpoint
+from tlsproxy.net.plane import Nap
 from tlsproxy.net.tcp import local_peer_of
 from tlsproxy.protocols.base import LoggedIn, LoginFailed
 from tlsproxy.protocols.smtp import steps
@@ -28,7 +31,7 @@ from tlsproxy.protocols.smtp.answers import (
 from tlsproxy.protocols.smtp.capabilities import offered
 from tlsproxy.protocols.smtp.conversation import Conversation
 from tlsproxy.server.chronicle import Chronicle
-from tlsproxy.server.ending import Deadline, SessionEndedError
+from tlsproxy.server.ending import SessionEndedError
 from tlsproxy.server.handshake import shake_hands
 from tlsproxy.server.judges.base import Verdict
 from tlsproxy.server.plan import House
@@ -72,9 +75,9 @@ class Visit:
         self._service = service
         self._chronicle = chronicle
         self._ticket = ticket
-        self._now = asyncio.get_running_loop().time
+        self._now = time.monotonic
         self._login_until = self._now() + (service.login_stressed_s if ticket.is_stressed else service.login_s)
-        self._deadline = Deadline(stop)
+        self._deadline = Deadline(house.plane.deadlines, stop)
         self._facts = ClientFacts(
             peer=ticket.peer,
             destination=local_peer_of(client.sock),
@@ -242,7 +245,7 @@ class Visit:
         self._chronicle.enter(Phase.HANDSHAKE)
         self._deadline.move(self._now() + self._service.handshake_s, Reason.HANDSHAKE_TIMEOUT)
         plain = self._caller.detach()
-        self._caller.endpoint = await shake_hands(plain, self._service.server_tls, self._chronicle)
+        self._caller.endpoint = await shake_hands(plain, self._service.server_tls, self._chronicle, Nap())
         self._facts.is_tls = True
         self._deadline.lift()
 

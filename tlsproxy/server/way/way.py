@@ -1,7 +1,7 @@
 """The way to a backend as sessions see it: connecting, and knowing when there is no use in trying."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from tlsproxy.config.model import Config
@@ -10,6 +10,7 @@ from tlsproxy.core.outcome import Reason
 from tlsproxy.net.backend import Backend
 from tlsproxy.net.endpoint import Endpoint, PeerLostError
 from tlsproxy.net.plane import Plane
+from tlsproxy.net.strand import apart
 from tlsproxy.protocols.base import Hangup, StartTls, ToBackend, Upgrade
 from tlsproxy.server.way.health import BackendHealth
 
@@ -51,23 +52,22 @@ class Way:
     def __init__(self, backend: Backend, health: BackendHealth) -> None:
         self.backend = backend
         self.health = health
-
-    @property
-    def name(self) -> str:
+        self.name = backend.name
         """The backend's name in the configuration."""
-        return self.backend.name
 
     def is_down(self) -> bool:
         """Whether new sessions should be told at once that the mail server cannot be reached."""
         return self.health.is_down()
 
-    async def connect(self, plane: Plane, client: bytes, upgrade: Upgrade, first_words: bytes = b"") -> Arrival:
+    async def connect(
+        self, plane: Plane, client: bytes, make_upgrade: Callable[[], Upgrade], first_words: bytes = b""
+    ) -> Arrival:
         """Connect for a client, TLS included where the configuration asks for it.
 
         Args:
             plane: Who watches the new descriptor.
             client: ``Peer.key``.
-            upgrade: A fresh dialogue, used only where TLS starts with a command.
+            make_upgrade: Makes the dialogue that is held where TLS starts with a command.
             first_words: What the backend must be told before anything else, TLS too.
 
         Raises:
@@ -79,16 +79,17 @@ class Way:
             try:
                 if first_words:
                     endpoint.push(first_words)
-                endpoint, greeting = await self._secure(endpoint, upgrade)
+                endpoint, greeting = await self._secure(endpoint, make_upgrade)
             except BaseException:
                 endpoint.close()
                 raise
         except BackendError as error:
             self.health.failed(client, error)
             raise
-        self.health.worked(str(candidate))
+        address = str(candidate)
+        self.health.worked(address)
         port = source[1] if isinstance(source, tuple) else None
-        return Arrival(endpoint=endpoint, address=str(candidate), source_port=port, greeting=greeting)
+        return Arrival(endpoint=endpoint, address=address, source_port=port, greeting=greeting)
 
     async def knock(self, plane: Plane) -> None:
         """Try whether the backend takes a connection again; nobody's login is risked for it."""
@@ -99,13 +100,17 @@ class Way:
         endpoint.close()
         self.health.worked(str(candidate))
 
-    async def _secure(self, endpoint: Endpoint, upgrade: Upgrade) -> tuple[Endpoint, bytes]:
+    async def _secure(self, endpoint: Endpoint, make_upgrade: Callable[[], Upgrade]) -> tuple[Endpoint, bytes]:
         if self.backend.wants_tls:
-            return await self.backend.secure(endpoint), b""
+            return await apart(self.backend.secure(endpoint)), b""
         if self.backend.wants_upgrade:
-            await self._ask_for_tls(endpoint, upgrade)
-            return await self.backend.secure(endpoint), upgrade.greeting
+            upgrade = make_upgrade()
+            return await apart(self._upgrade(endpoint, upgrade)), upgrade.greeting
         return endpoint, b""
+
+    async def _upgrade(self, endpoint: Endpoint, upgrade: Upgrade) -> Endpoint:
+        await self._ask_for_tls(endpoint, upgrade)
+        return await self.backend.secure(endpoint)
 
     async def _ask_for_tls(self, endpoint: Endpoint, upgrade: Upgrade) -> None:
         try:

@@ -246,7 +246,7 @@ class Delivery:
         if not self._has_place:
             raise _NoPlaceError(Reason.BACKEND_REFUSED, "as many connections for one address as there may be")
         arrival = await service.way.connect(
-            self._plane, self._chronicle.summary.client.key, SmtpUpgrade(), first_words(service.identity, guest)
+            self._plane, self._chronicle.summary.client.key, SmtpUpgrade, first_words(service.identity, guest)
         )
         self._chronicle.reached(arrival.address, arrival.source_port)
         self._server = server = OldServer(arrival, service.command_s)

@@ -1,18 +1,19 @@
 """One connection to the old SMTP server, from greeting to QUIT: lines go out, replies come back, one at a time."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Final, TypeVar
 
 from tlsproxy.core.errors import BackendError
 from tlsproxy.core.outcome import Reason
+from tlsproxy.net.clocks.deadlines import Deadline
 from tlsproxy.net.endpoint import Ending, PeerLostError
 from tlsproxy.net.plane import READ, Plane
 from tlsproxy.protocols.smtp.backend_side.introduction import Dialogue
 from tlsproxy.protocols.smtp.backend_side.upgrade import SmtpUpgrade
 from tlsproxy.protocols.smtp.reply import Reply, ReplyFault, ReplyReader
-from tlsproxy.server.ending import Deadline
 from tlsproxy.server.way.way import Arrival, Way
 
 _QUIT_S: Final = 0.5  # a courtesy; the message is delivered, and nobody waits for the answer
@@ -39,8 +40,8 @@ class OldServer:
         """
         self.endpoint = arrival.endpoint
         self._limit_s = limit_s
-        self._now = asyncio.get_running_loop().time
-        self._deadline = Deadline(self._late)
+        self._now = time.monotonic
+        self._deadline = Deadline(self.endpoint.plane.deadlines, self._late)
         self._is_late = False
         self._replies = ReplyReader()
         self._replies.feed(arrival.greeting)
@@ -104,9 +105,8 @@ class OldServer:
         self.endpoint.ready(READ)
         self.endpoint.let_go()
 
-    def _hear(self, size: int) -> bool:
+    def _hear(self, size: int) -> None:
         self._replies.feed(bytes(self.endpoint.plane.buffer[:size]))
-        return True
 
     async def _reply(self, limit_s: float) -> Reply:
         # One timer that moves: a session has ten replies and more, and nearly all come at once.
@@ -153,7 +153,7 @@ async def called(plane: Plane, way: Way, client: bytes, first_words: bytes, limi
     Raises:
         BackendError: It cannot be had.
     """
-    server = OldServer(await way.connect(plane, client, SmtpUpgrade(), first_words), limit_s)
+    server = OldServer(await way.connect(plane, client, SmtpUpgrade, first_words), limit_s)
     try:
         yield server
         await server.quit()

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from rig.planes import on_both_planes
 
-from tlsproxy.net.idle import _FORGOTTEN, IdleClock
+from tlsproxy.net.clocks.idle import _FORGOTTEN, IdleClock
 from tlsproxy.net.plane import Plane
 
 

@@ -6,7 +6,6 @@ whole limit is idle. So an idle session ends between one and one and a quarter t
 
 import asyncio
 import heapq
-from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 _LOOKS_PER_LIMIT: Final = 4
@@ -25,16 +24,16 @@ class Watched(Protocol):
         ...
 
 
-@dataclass(slots=True, order=True)
 class IdleWatch:
     """One watched relay."""
 
-    at: float
-    number: int
-    period_s: float = field(compare=False)
-    watched: Watched | None = field(compare=False)
-    seen: int = field(compare=False)
-    quiet_looks: int = field(compare=False, default=0)
+    __slots__ = ("period_s", "quiet_looks", "seen", "watched")
+
+    def __init__(self, period_s: float, watched: Watched) -> None:
+        self.period_s = period_s
+        self.watched: Watched | None = watched
+        self.seen = watched.count()
+        self.quiet_looks = 0
 
 
 class IdleClock:
@@ -42,18 +41,17 @@ class IdleClock:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._heap: list[IdleWatch] = []
+        self._heap: list[tuple[float, int, IdleWatch]] = []
+        """When each is to be looked at; a number of its own decides between two of the same time."""
         self._timer: asyncio.TimerHandle | None = None
         self._number = 0
         self._forgotten = 0
 
     def watch(self, limit_s: float, watched: Watched) -> IdleWatch:
         """Call ``idled`` once if ``count()`` stays the same for ``limit_s`` seconds (up to a quarter longer)."""
-        period_s = limit_s / _LOOKS_PER_LIMIT
-        self._number += 1
-        watch = IdleWatch(self._loop.time() + period_s, self._number, period_s, watched, watched.count())
-        heapq.heappush(self._heap, watch)
-        if self._heap[0] is watch:
+        watch = IdleWatch(limit_s / _LOOKS_PER_LIMIT, watched)
+        self._look_later(watch, self._loop.time())
+        if self._heap[0][2] is watch:
             self._arm()
         return watch
 
@@ -62,7 +60,7 @@ class IdleClock:
         watch.watched = None
         self._forgotten += 1
         if self._forgotten > _FORGOTTEN and self._forgotten > len(self._heap) // 2:
-            self._heap = [one for one in self._heap if one.watched is not None]
+            self._heap = [one for one in self._heap if one[2].watched is not None]
             heapq.heapify(self._heap)
             self._forgotten = 0
 
@@ -76,19 +74,22 @@ class IdleClock:
     def _arm(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = self._loop.call_at(self._heap[0].at, self._look) if self._heap else None
+        self._timer = self._loop.call_at(self._heap[0][0], self._look) if self._heap else None
 
     def _look(self) -> None:
         now = self._loop.time()
-        while self._heap and self._heap[0].at <= now:
-            watch = heapq.heappop(self._heap)
+        while self._heap and self._heap[0][0] <= now:
+            _, _, watch = heapq.heappop(self._heap)
             if watch.watched is None:
                 self._forgotten -= 1
             elif self._is_still_alive(watch, watch.watched):
-                watch.at = now + watch.period_s
-                heapq.heappush(self._heap, watch)
+                self._look_later(watch, now)
         self._timer = None
         self._arm()
+
+    def _look_later(self, watch: IdleWatch, now: float) -> None:
+        self._number += 1
+        heapq.heappush(self._heap, (now + watch.period_s, self._number, watch))
 
     @staticmethod
     def _is_still_alive(watch: IdleWatch, watched: Watched) -> bool:
