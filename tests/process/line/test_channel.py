@@ -7,12 +7,13 @@ import resource
 import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import pytest
 from rig.planes import on_both_planes, until
 
-from tlsproxy.net.plane import Plane
+from tlsproxy.net.plane import LoopPlane, Plane
+from tlsproxy.net.selector import PlaneLoop
 from tlsproxy.process.line import channel as room
 from tlsproxy.process.line.channel import DESCRIPTORS, Channel, make_pair, receive
 from tlsproxy.process.line.tickets import in_parts
@@ -21,21 +22,31 @@ from tlsproxy.process.line.words import Released, encode
 LARGE: Final = bytes(8000)
 
 
-@pytest.fixture(autouse=True)
-def nothing_is_left_open(closing: Any) -> Any:
-    """A descriptor that a test leaves behind fails it."""
-    return closing
+@pytest.fixture(autouse=True, params=["loop", "plane"])
+def nothing_is_left_open(request: Any, closing: Any) -> Iterator[Any]:
+    """A descriptor that a test leaves behind fails it, whoever watches the line."""
+    End.is_on_plane = request.param == "plane"
+    yield closing
+    End.is_on_plane = False
+
+
+def plane_here() -> Plane:
+    loop = asyncio.get_running_loop()
+    return loop._plane if isinstance(loop, PlaneLoop) else LoopPlane(loop)
 
 
 class End:
     """A channel that takes down what it hears."""
+
+    is_on_plane: ClassVar = False
 
     def __init__(self, sock: socket.socket) -> None:
         self.messages: list[bytes] = []
         self.fds: list[int] = []
         self.closed = 0
         self.clear = 0
-        self.channel = Channel(sock, self._heard, self._closed, self._clear)
+        plane = plane_here() if End.is_on_plane else None
+        self.channel = Channel(sock, self._heard, self._closed, self._clear, plane)
 
     def close(self) -> None:
         self.channel.close()

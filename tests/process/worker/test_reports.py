@@ -9,6 +9,7 @@ from tlsproxy.admission.base import Ticket
 from tlsproxy.core.addresses import Peer
 from tlsproxy.core.errors import BackendError
 from tlsproxy.core.outcome import Reason
+from tlsproxy.net.plane import LoopPlane
 from tlsproxy.process.line import words
 from tlsproxy.process.worker.reports import RemoteHealth, Reports
 
@@ -33,7 +34,7 @@ def line() -> Line:
 
 @pytest.fixture
 async def reports(line: Line) -> Reports:
-    return Reports(line)  # type: ignore[arg-type] # a fake
+    return Reports(line, LoopPlane(asyncio.get_running_loop()))  # type: ignore[arg-type] # a fake
 
 
 def ticket(number: int) -> Ticket:

@@ -13,8 +13,11 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from tlsproxy.net.plane import READ, WRITE, Plane
+
 MESSAGE_BYTES: Final = 64 * 1024
 DESCRIPTORS: Final = 128  # of the 253 that the kernel takes with one message (SCM_MAX_FD)
+_ROOM_FOR_DESCRIPTORS: Final = socket.CMSG_LEN(DESCRIPTORS * array("i").itemsize)
 # The kernel doubles it. Small, so that a worker that is stuck is noticed before a thousand clients wait for it.
 _SEND_BUFFER_BYTES: Final = 16 * 1024
 _MOST_WAITING: Final = 4096  # half a megabyte of questions or answers; whatever has to be said has no bound here
@@ -42,6 +45,7 @@ class Channel:
         on_message: OnMessage,
         on_closed: Callable[[], None],
         on_clear: Callable[[], None] = lambda: None,
+        plane: Plane | None = None,
     ) -> None:
         """Listen at once.
 
@@ -50,12 +54,15 @@ class Channel:
             on_message: Takes a message and its descriptors, which are its own from then on.
             on_closed: Called once when the other side has gone; messages that it sent before have been taken.
             on_clear: Called when everything that had to wait for room has gone.
+            plane: Who watches it; without one the loop does, at a turn for each message.
         """
         self._sock = sock
         self._fd = sock.fileno()
         self._on_message = on_message
         self._on_closed = on_closed
         self._on_clear = on_clear
+        self._plane = plane
+        self._watched = 0
         self._waiting: deque[tuple[bytes, Sequence[int]]] = deque()
         self._loop = asyncio.get_running_loop()
         self._retry: asyncio.TimerHandle | None = None
@@ -65,7 +72,7 @@ class Channel:
         self._is_cleared.set()
         sock.settimeout(0)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
-        self._loop.add_reader(self._fd, self._read)
+        self._watch(READ)
 
     @property
     def is_clear(self) -> bool:
@@ -103,7 +110,7 @@ class Channel:
         if self._is_open:
             self._is_open = False
             self._stop_writing()
-            self._loop.remove_reader(self._fd)
+            self._watch(0)
             for _, fds in self.take_back():
                 _close_all(fds)
             self._sock.close()
@@ -115,11 +122,13 @@ class Channel:
 
     def _try(self, message: bytes, fds: Sequence[int]) -> bool:
         """Send now; False if there is no room, or nobody to take it."""
-        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array("i", fds))] if fds else []
         try:
-            self._sock.sendmsg([message], rights)
+            if fds:
+                self._sock.sendmsg([message], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array("i", fds))])
+            else:
+                self._sock.send(message)
         except BlockingIOError:
-            self._loop.add_writer(self._fd, self._flush)
+            self._watch(self._watched | WRITE)
             return False
         except ConnectionError:
             return False  # the other side has gone, as the reader is about to find out: this is for ``take_back``
@@ -140,10 +149,38 @@ class Channel:
             self._on_clear()
 
     def _stop_writing(self) -> None:
-        self._loop.remove_writer(self._fd)
+        self._watch(self._watched & ~WRITE)
         if self._retry is not None:
             self._retry.cancel()
             self._retry = None
+
+    def ready(self, events: int) -> None:
+        """See Watcher."""
+        if events & WRITE:
+            self._flush()
+        if events & ~WRITE and self._is_open:
+            self._read_one()  # the plane comes again if there is more, which costs less than to ask
+
+    def broken(self, error: Exception) -> None:
+        """See Watcher: what whoever is called raises ends nothing here, as in the loop's own callbacks."""
+        context = {"message": "Exception at a line", "exception": error}
+        self._loop.call_exception_handler(context)
+
+    def _watch(self, events: int) -> None:
+        old, self._watched = self._watched, events
+        if events == old:
+            return
+        if self._plane is not None:
+            self._plane.watch(self._fd, self, events)
+            return
+        for bit, start, stop, act in (
+            (READ, self._loop.add_reader, self._loop.remove_reader, self._read),
+            (WRITE, self._loop.add_writer, self._loop.remove_writer, self._flush),
+        ):
+            if events & ~old & bit:
+                start(self._fd, act)
+            if old & ~events & bit:
+                stop(self._fd)
 
     def _read(self) -> None:
         for _ in range(_MESSAGES_AT_ONCE):
@@ -165,7 +202,7 @@ class Channel:
             return True
         if not self._is_over:
             self._is_over = True
-            self._loop.remove_reader(self._fd)
+            self._watch(self._watched & ~READ)
             self._on_closed()
         return False
 
@@ -183,9 +220,10 @@ def receive(sock: socket.socket) -> tuple[bytes, list[int]]:
     Raises:
         OSError: Nothing is there, or the line is broken.
     """
+    message, control, _, _ = sock.recvmsg(MESSAGE_BYTES, _ROOM_FOR_DESCRIPTORS, socket.MSG_CMSG_CLOEXEC)
+    if not control:
+        return message, []
     rights = array("i")
-    room = socket.CMSG_LEN(DESCRIPTORS * rights.itemsize)
-    message, control, _, _ = sock.recvmsg(MESSAGE_BYTES, room, socket.MSG_CMSG_CLOEXEC)
     for level, kind, data in control:
         if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
             rights.frombytes(data[: len(data) - len(data) % rights.itemsize])

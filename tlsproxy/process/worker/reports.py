@@ -1,10 +1,10 @@
 """What a worker reports to the supervisor: tickets in batches, backends as they fail; must not wait for an answer."""
 
-import asyncio
 from typing import Final
 
 from tlsproxy.admission.base import Ticket
 from tlsproxy.core.errors import BackendError
+from tlsproxy.net.plane import Plane
 from tlsproxy.process.line.channel import Channel
 from tlsproxy.process.line.tickets import in_parts
 from tlsproxy.process.line.words import Authenticated, Failed, Released, Worked, encode
@@ -15,9 +15,9 @@ _DETAIL_CHARS: Final = 400
 class Reports:
     """Implements ``TicketHolders`` over the line; whatever one turn of the loop brings is one message."""
 
-    def __init__(self, channel: Channel) -> None:
+    def __init__(self, channel: Channel, plane: Plane) -> None:
         self._channel = channel
-        self._loop = asyncio.get_running_loop()
+        self._plane = plane
         self._authenticated: list[int] = []
         self._released: list[int] = []
 
@@ -44,16 +44,18 @@ class Reports:
 
     def send(self) -> None:
         """Send what waits; who logs in and leaves within one turn is reported in this order."""
-        authenticated, self._authenticated = self._authenticated, []
-        released, self._released = self._released, []
-        for part in in_parts(authenticated):
-            self._channel.send(encode(Authenticated(tickets=part)))
-        for part in in_parts(released):
-            self._channel.send(encode(Released(tickets=part)))
+        if self._authenticated:
+            authenticated, self._authenticated = self._authenticated, []
+            for part in in_parts(authenticated):
+                self._channel.send(encode(Authenticated(tickets=part)))
+        if self._released:
+            released, self._released = self._released, []
+            for part in in_parts(released):
+                self._channel.send(encode(Released(tickets=part)))
 
     def _plan_to_send(self) -> None:
         if not self._authenticated and not self._released:
-            self._loop.call_soon(self.send)
+            self._plane.soon(self.send)
 
 
 class RemoteHealth:

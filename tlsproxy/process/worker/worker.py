@@ -7,7 +7,7 @@ from tlsproxy.admission.base import Refused, Ticket, TicketHolders
 from tlsproxy.core.addresses import Peer
 from tlsproxy.core.log import Log
 from tlsproxy.core.outcome import Reason
-from tlsproxy.net.idle import IdleClock
+from tlsproxy.net.clocks.idle import IdleClock
 from tlsproxy.net.plane import Plane
 from tlsproxy.server.plan import House, Plan, Service
 from tlsproxy.server.roster import Roster

@@ -76,8 +76,8 @@ class Workplace:
 
     async def serve(self, supply: Supply) -> None:
         """Live until told to leave, and until that is done."""
-        self._channel = Channel(self._sock, self._heard, self._left_alone)
-        self._reports = Reports(self._channel)
+        self._channel = Channel(self._sock, self._heard, self._left_alone, plane=self._plane)
+        self._reports = Reports(self._channel, self._plane)
         self._rates = SendingRates(self._channel, supply.config.limits)
         self._health: dict[int, RemoteHealth] = {}
         self._supply = supply
