@@ -200,7 +200,8 @@ class Endpoint:
 
     def let_go(self) -> None:
         """Stop reading and forget the owner; a cycle through its methods would wait for the garbage collector."""
-        self.pause()
+        self._stalled = 0
+        self._events &= ~READ
         self.sink, self.on_end, self.on_drained = _ignore_bytes, _ignore_ending, _ignore
 
     def watch(self, events: int) -> None:

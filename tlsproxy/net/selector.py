@@ -93,21 +93,20 @@ class EpollPlane(selectors.BaseSelector):
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         """Serve watchers until asyncio is needed: its own descriptors, its timers, or what a watcher gave it to do."""
         deadline = math.inf if timeout is None else time.monotonic() + timeout
-        wait = -1.0 if timeout is None else timeout
         self.is_asyncio_due = False
         while True:
             if self._soon:
                 self._do_what_waits()
                 if self.is_asyncio_due:
-                    wait = 0.0
-            # Rounded up to epoll's millisecond, so that a timer is never looked at too early.
-            events = self._epoll.poll(wait if wait <= 0 else math.ceil(wait * 1e3) * 1e-3, _MAX_EVENTS)
+                    timeout = 0
+            # A millisecond is epoll's finest; poll rounds up, so that a timer is never looked at too early.
+            events = self._epoll.poll(timeout, _MAX_EVENTS)
             found = self._dispatch(events)
             if not events or found or self.is_asyncio_due:
                 return found
             if timeout is not None:
-                wait = max(deadline - time.monotonic(), 0)
-                if not wait:
+                timeout = deadline - time.monotonic()
+                if timeout <= 0:
                     return found
 
     def _dispatch(self, events: list[tuple[int, int]]) -> list[tuple[selectors.SelectorKey, int]]:

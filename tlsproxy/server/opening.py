@@ -134,15 +134,12 @@ class Opening:
                 assert_never(action)
         return False
 
-    @property
-    def _handshake_s(self) -> float:
-        """Who is let in only to be told why it may not stay has no ticket, so that it must be gone soon."""
-        limit_s = self._service.handshake_s
-        return min(limit_s, _TOLD_HANDSHAKE_S) if isinstance(self._admitted, Refused) else limit_s
-
     async def _handshake(self) -> None:
         self._chronicle.enter(Phase.HANDSHAKE)
-        until = self._now() + self._handshake_s
+        limit_s = self._service.handshake_s
+        if isinstance(self._admitted, Refused):  # without a ticket, it must be gone soon
+            limit_s = min(limit_s, _TOLD_HANDSHAKE_S)
+        until = self._now() + limit_s
         if until < self._login_until:
             self._deadline.move(until, Reason.HANDSHAKE_TIMEOUT)
         else:

@@ -7,7 +7,6 @@ only last words have a task; a session in the relay is a few objects that wait t
 import asyncio
 import socket
 import time
-from typing import cast
 
 from tlsproxy.admission.base import Refused, Ticket
 from tlsproxy.core.addresses import Peer
@@ -86,12 +85,13 @@ class Session:
         """Live, from accept to the log line."""
         self._keeper = keeper
         self._chronicle.opened()
-        self._strand.run(self._open(cast("Opening", self._scene)))  # nothing else comes first
+        self._strand.run(self._open())
 
-    async def _open(self, opening: Opening) -> None:
+    async def _open(self) -> None:
         """Until the relay runs; whatever breaks it off becomes a reason here and nowhere else."""
         try:
-            self._carry(await opening.run(self._strand, self.stop))
+            if isinstance(self._scene, Opening):  # nothing else comes first
+                self._carry(await self._scene.run(self._strand, self.stop))
         except SessionEndedError as end:
             self._is_told = end.is_told
             reason = end.reason
