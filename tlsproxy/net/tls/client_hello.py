@@ -13,6 +13,7 @@ from typing import Final
 _RECORD_HEADER_BYTES: Final = 5  # RFC 8446 §5.1: type, legacy version, length
 _RECORD_LIMIT_BYTES: Final = 1 << 14  # RFC 8446 §5.1: length MUST NOT exceed 2^14
 _MESSAGE_HEADER_BYTES: Final = 4  # RFC 8446 §4: type, 24 bits of length
+_HEADERS_BYTES: Final = _RECORD_HEADER_BYTES + _MESSAGE_HEADER_BYTES
 # A hello with post-quantum shares has 2 KiB. One record's worth is what OpenSSL's own buffers are made for.
 _HELLO_LIMIT_BYTES: Final = 1 << 14
 # Everything is read anew at each look: bounds the work that a client can cause by sending tiny records.
@@ -26,7 +27,7 @@ _SESSION_ID_AT: Final = 34  # RFC 8446 §4.1.2: after legacy_version (2) and ran
 _SERVER_NAME: Final = 0  # RFC 6066 §3
 _ALPN: Final = 16  # RFC 7301 §3.1
 _SUPPORTED_VERSIONS: Final = 43  # RFC 8446 §4.2.1
-_GREASE: Final = 0x0A0A  # RFC 8701 §2: two equal bytes that end in A
+_GREASE: Final = 0xA  # RFC 8701 §2: two equal bytes that end so
 _WANTED: Final = frozenset({_SERVER_NAME, _ALPN, _SUPPORTED_VERSIONS})
 _HOST_NAME_LIMIT_BYTES: Final = 253  # RFC 1035 §2.3.4, as text without the last dot
 # RFC 1123 §2.1; the underscore is in use. A last label of digits is an IPv4 literal, which RFC 6066 §3 forbids.
@@ -37,6 +38,7 @@ _TEXT: Final = frozenset(b"\t\r\n" + bytes(range(0x20, 0x7F)))
 
 _u16: Final = struct.Struct("!H").unpack_from
 _record_header: Final = struct.Struct("!BBBH").unpack_from
+_headers: Final = struct.Struct("!BBBHBBH").unpack_from
 _u16_u16: Final = struct.Struct("!HH").unpack_from
 _server_name_head: Final = struct.Struct("!HBH").pack
 
@@ -95,6 +97,12 @@ def examine(data: bytes) -> Finding:
     """
     if data and data[0] != _HANDSHAKE_RECORD:
         return _without_tls(data)
+    if len(data) > _HEADERS_BYTES:
+        # Nearly every client sends one record that holds the hello and nothing else.
+        _, major, _, size, kind, high, low = _headers(data)
+        is_hello = major == _MAJOR_VERSION and kind == _CLIENT_HELLO and size <= _RECORD_LIMIT_BYTES
+        if is_hello and size == len(data) - _RECORD_HEADER_BYTES and not high and low == size - _MESSAGE_HEADER_BYTES:
+            return _hello(data[_HEADERS_BYTES:])
     message = _message(data)
     return _hello(message) if isinstance(message, bytes) else message
 
@@ -160,34 +168,35 @@ def _hello(hello: bytes) -> ClientHello | NotTls:
     extensions = _extensions(hello)
     if extensions is None:
         return _GARBAGE
+    name, alpn = extensions.get(_SERVER_NAME), extensions.get(_ALPN)
     return ClientHello(
-        server_name=_server_name(extensions.get(_SERVER_NAME, b"")),
-        alpn=_protocols(extensions.get(_ALPN, b"")),
+        server_name=_server_name(name) if name else None,
+        alpn=_protocols(alpn) if alpn else (),
         versions=_versions(extensions.get(_SUPPORTED_VERSIONS, b"")) or _u16(hello),
     )
 
 
 def _extensions(hello: bytes) -> dict[int, bytes] | None:
     """The extensions that are of use here; None if the hello's lengths do not fit together (RFC 8446 §4.1.2)."""
+    found: dict[int, bytes] = {}
     try:
         at = _SESSION_ID_AT + 1 + hello[_SESSION_ID_AT]
-        at += 2 + _u16(hello, at)[0]  # cipher suites
+        at += 2 + (hello[at] << 8) + hello[at + 1]  # cipher suites
         at += 1 + hello[at]  # compression methods
-        if at == len(hello):
-            return {}  # RFC 5246 §7.4.1.2: the extensions may be missing as a whole
-        return _wanted(hello, at + 2) if at + 2 + _u16(hello, at)[0] == len(hello) else None
+        end = len(hello)
+        if at == end:
+            return found  # RFC 5246 §7.4.1.2: the extensions may be missing as a whole
+        at += 2
+        if at + (hello[at - 2] << 8) + hello[at - 1] != end:
+            return None
+        while at < end:
+            kind, size = _u16_u16(hello, at)
+            at += 4 + size
+            if kind in _WANTED:
+                found[kind] = hello[at - size : at]
     except (IndexError, struct.error):
         return None
-
-
-def _wanted(hello: bytes, at: int) -> dict[int, bytes] | None:
-    found: dict[int, bytes] = {}
-    while at < len(hello):
-        kind, size = _u16_u16(hello, at)
-        at += 4 + size
-        if kind in _WANTED:
-            found[kind] = hello[at - size : at]
-    return found if at == len(hello) else None
+    return found if at == end else None
 
 
 def _server_name(extension: bytes) -> str | None:
@@ -213,5 +222,9 @@ def _protocols(extension: bytes) -> tuple[bytes, ...]:
 
 def _versions(extension: bytes) -> tuple[int, ...]:
     """The versions behind the list's length."""
-    offered = (_u16(extension, at)[0] for at in range(1, len(extension) - 1, 2))
-    return tuple(version for version in offered if version & 0x0F0F != _GREASE or version >> 8 != version & 0xFF)
+    offered = []
+    for at in range(1, len(extension) - 1, 2):
+        high, low = extension[at], extension[at + 1]
+        if high != low or high & 0x0F != _GREASE:
+            offered.append((high << 8) + low)
+    return tuple(offered)
