@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Final
 
 from tlsproxy.core.kinds import LogLevel, Side
@@ -107,16 +108,26 @@ class Outcome:
     @property
     def side(self) -> Side:
         """Who caused the ending."""
-        if self.reason.startswith("backend_"):
-            return Side.BACKEND
-        return Side.PROXY if self.reason in _BY_PROXY else Side.CLIENT
+        return _SIDES[self.reason]
 
     @property
     def level(self) -> LogLevel:
         """How loudly the ending is logged."""
-        if self.reason in _ERRORS:
-            return LogLevel.ERROR
-        is_backend_fault = self.side is Side.BACKEND and self.reason not in _BACKEND_ROUTINE
-        if is_backend_fault or self.reason in _WARNINGS:
-            return LogLevel.WARNING
-        return LogLevel.INFO
+        return _LEVELS[self.reason]
+
+
+def _side(reason: Reason) -> Side:
+    if reason.startswith("backend_"):
+        return Side.BACKEND
+    return Side.PROXY if reason in _BY_PROXY else Side.CLIENT
+
+
+def _level(reason: Reason) -> LogLevel:
+    if reason in _ERRORS:
+        return LogLevel.ERROR
+    is_backend_fault = _side(reason) is Side.BACKEND and reason not in _BACKEND_ROUTINE
+    return LogLevel.WARNING if is_backend_fault or reason in _WARNINGS else LogLevel.INFO
+
+
+_SIDES: Final = MappingProxyType({reason: _side(reason) for reason in Reason})
+_LEVELS: Final = MappingProxyType({reason: _level(reason) for reason in Reason})
