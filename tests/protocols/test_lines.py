@@ -52,6 +52,16 @@ def test_take_is_content_with_less() -> None:
     assert buffer.take(9) == b""
 
 
+def test_the_rest_is_everything() -> None:
+    buffer = LineBuffer()
+    buffer.feed(b"ab")
+    assert buffer.line() is None
+    assert buffer.rest() == b"ab"
+    assert buffer.rest() == b""
+    buffer.feed(b"\n")
+    assert buffer.line() == b"\n"
+
+
 @pytest.mark.parametrize(
     ("data", "is_over"),
     [

@@ -32,12 +32,22 @@ class LineBuffer:
         if end < 0:
             self._scanned = len(self._data)
             return None
-        return self.take(end + 1)
+        taken = bytes(self._data[: end + 1])
+        del self._data[: end + 1]
+        self._scanned = 0
+        return taken
 
     def take(self, size: int) -> bytes:
         """Take up to ``size`` bytes, whatever they are."""
         taken = bytes(self._data[:size])
         del self._data[:size]
+        self._scanned = 0
+        return taken
+
+    def rest(self) -> bytes:
+        """Take everything."""
+        taken = bytes(self._data)
+        self._data.clear()
         self._scanned = 0
         return taken
 

@@ -1,7 +1,7 @@
 """One command that the backend may see before login, and what its answer will mean; must not hold a password."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
@@ -29,7 +29,7 @@ class Attempt:
     verb: bytes
     named_user: bytes | None = None
     sasl_mechanism: bytes = b""
-    exchange: SaslUser = field(default_factory=lambda: SaslUser(b""))
+    exchange: SaslUser | None = None
     has_responded: bool = False
     """Whether the client has said anything in the exchange that the backend can judge."""
     is_cancelled: bool = False
@@ -37,7 +37,7 @@ class Attempt:
     @property
     def user(self) -> bytes | None:
         """Who logs in, as far as it is known."""
-        return self.named_user or self.exchange.user
+        return self.exchange.user if self.exchange else self.named_user
 
     @property
     def mechanism(self) -> str:
@@ -47,7 +47,7 @@ class Attempt:
     @property
     def is_bound_to_channel(self) -> bool:
         """Whether the backend would look at its own channel instead of the client's."""
-        return is_bound_to_channel(self.sasl_mechanism)
+        return self.is_exchange and is_bound_to_channel(self.sasl_mechanism)
 
     @property
     def is_exchange(self) -> bool:
@@ -74,7 +74,8 @@ class Attempt:
         """Look at a client's line of the exchange."""
         self.has_responded = True
         self.is_cancelled = self.is_cancelled or response == CANCEL
-        self.exchange.see(response)
+        if self.exchange:
+            self.exchange.see(response)
 
     def failure(self, line: bytes) -> tuple[bytes, LoginFailed]:
         """Read the backend's no.

@@ -55,7 +55,7 @@ class ClientLines:
 
     def rest(self) -> bytes:
         """Take whatever is left; it is no longer counted."""
-        return self._pending.take(len(self._pending))
+        return self._pending.rest()
 
     def _whole(self, limit_bytes: int) -> bytes | Reason | None:
         room_bytes = self._limits.total_bytes - self._taken_bytes

@@ -1,7 +1,7 @@
 """The POP3 dialogue from TLS to login; must not keep a password nor show the backend two commands at once."""
 
 from collections.abc import Callable, Mapping, Sequence
-from enum import Enum, auto
+from enum import StrEnum, auto
 from types import MappingProxyType
 from typing import ClassVar, Final
 
@@ -23,7 +23,7 @@ _NO_SUCH_MECHANISM: Final = b"-ERR This mechanism cannot be used here" + CRLF
 _VERBATIM: Final = frozenset({b"USER", b"PASS"})
 
 
-class _Awaits(Enum):
+class _Awaits(StrEnum):
     """Whose word comes next."""
 
     GREETING = auto()
@@ -33,6 +33,9 @@ class _Awaits(Enum):
     CHALLENGE = auto()  # the backend's next word in a SASL exchange, or its last
     RESPONSE = auto()  # the client's line in a SASL exchange
     NOTHING = auto()  # the client has had its last answer
+
+
+_CLIENTS_TURN: Final = frozenset({_Awaits.COMMAND, _Awaits.RESPONSE})
 
 
 class Pop3Login:
@@ -75,7 +78,7 @@ class Pop3Login:
     @property
     def wants_client(self) -> bool:
         """Whether client bytes are useful now; False while a command waits for the backend's answer."""
-        return not self._is_over and self._awaits in {_Awaits.COMMAND, _Awaits.RESPONSE}
+        return not self._is_over and self._awaits in _CLIENTS_TURN
 
     def from_client(self, data: bytes) -> Sequence[LoginAction]:
         """Take bytes from the client, in any split; kept until the backend has greeted and answered."""
@@ -256,7 +259,7 @@ class Pop3Login:
     def _logged_in(self) -> list[LoginAction]:
         self._is_over, self._awaits = True, _Awaits.NOTHING
         actions: list[LoginAction] = [LoggedIn(user=self._attempt.user, mechanism=self._attempt.mechanism)]
-        if to_client := self._from_backend.take(len(self._from_backend)):
+        if to_client := self._from_backend.rest():
             actions.append(ToClient(to_client))
         if to_backend := self._client.rest():
             actions.append(ToBackend(to_backend))
