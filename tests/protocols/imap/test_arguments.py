@@ -1,6 +1,8 @@
 """Arguments: what may follow a name, token by token."""
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from tlsproxy.protocols.imap.arguments import (
     ARGUMENTS,
@@ -41,6 +43,27 @@ def test_login(text: bytes) -> None:
 )
 def test_login_malformed(text: bytes) -> None:
     assert not read(LoginArguments(), text)
+
+
+STRINGS = st.lists(
+    st.sampled_from([b" ", b"joe", b'"', b"\\", b"(", b"]", b"\0", b"\xfc", b'"joe"', b' "a\\"b" ']), max_size=9
+)
+
+
+@given(STRINGS.map(b"".join))
+@example(b' "j\\\\oe" secret')
+def test_login_at_one_look_is_login_token_by_token(text: bytes) -> None:
+    by_token, at_once = LoginArguments(), LoginArguments()
+    is_whole = read(by_token, text) and by_token.is_complete
+    assert at_once.take_both(text) == at_once.is_complete == is_whole
+    assert at_once.user == (by_token.user if is_whole else None)
+
+
+def test_login_that_has_begun_is_not_taken_at_one_look() -> None:
+    login = LoginArguments()
+    assert login.take(Token(TokenKind.SPACE))
+    assert not login.take_both(b" joe secret")
+    assert login.expects_user
 
 
 def test_login_expects_its_strings() -> None:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tlsproxy.protocols.imap.capabilities import filter_capabilities, shown_capabilities
+from tlsproxy.protocols.imap.capabilities import filter_capabilities, shown_capabilities, sift
 
 
 @pytest.mark.parametrize(
@@ -36,6 +36,19 @@ def test_shown() -> None:
     assert shown_capabilities(b"* CAPABILITY imap4rev1 Literal+") == {b"IMAP4REV1", b"LITERAL+"}
     assert shown_capabilities(b"a OK [CAPABILITY LITERAL-] LITERAL+") == {b"LITERAL-"}
     assert shown_capabilities(b"* OK LITERAL+") == frozenset()
+
+
+def test_a_list_too_long_to_be_remembered_is_read_all_the_same() -> None:
+    words = [b"X%d" % number for number in range(300)]
+    line = b"* OK [CAPABILITY " + b" ".join([*words, b"STARTTLS"]) + b"] x"
+    assert sift(line) == (b"* OK [CAPABILITY " + b" ".join(words) + b"] x", {*words, b"STARTTLS"})
+
+
+@pytest.mark.parametrize("condition", [b"OK", b"NO", b"BAD", b"BYE"])
+def test_what_is_remembered_of_a_list_is_nothing_of_its_line(condition: bytes) -> None:
+    line = b"%b " + condition + b" [CAPABILITY A%b] %b"
+    for tag, text in ((b"*", b"ready"), (b"a1", b"joe logged in"), (b"a2", b"jane logged in")):
+        assert filter_capabilities(line % (tag, b" STARTTLS", text)) == line % (tag, b"", text)
 
 
 @given(st.binary(max_size=60) | st.binary(max_size=60).map(b"* OK [CAPABILITY ".__add__))

@@ -27,10 +27,7 @@ from tlsproxy.protocols.imap.syntax import (
     ],
 )
 def test_command(line: bytes, tag: bytes, name: bytes, rest: bytes) -> None:
-    command = parse_command(line)
-    assert command is not None
-    assert (command.tag, command.name, command.rest) == (tag, name, rest)
-    assert "joe" not in repr(command)
+    assert parse_command(line) == (tag, name, rest)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Final, Protocol
 
-from tlsproxy.protocols.imap.syntax import Token, TokenKind, quoted
+from tlsproxy.protocols.imap.syntax import Token, TokenKind, first_of_two_strings, quoted
 from tlsproxy.protocols.sasl import SaslUser
 
 # RFC 4422 §3.1 sasl-mech.
@@ -87,6 +87,14 @@ class LoginArguments:
     def is_complete(self) -> bool:
         """Whether user and password are both there."""
         return self._taken == self._TOKENS
+
+    def take_both(self, text: bytes) -> bool:
+        """Take all at one look, as a line without literals has it; False, and nothing is taken, if this is none."""
+        user = None if self._taken else first_of_two_strings(text)
+        if user is None:
+            return False
+        self.user, self._taken = user, self._TOKENS
+        return True
 
     def take(self, token: Token) -> bool:
         """Take a space or a string where it is due; RFC 3501 §9: a literal has no NUL."""

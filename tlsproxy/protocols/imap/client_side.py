@@ -96,8 +96,9 @@ class ClientSide:
 
     def may_be_answered(self, condition: bytes) -> bool:
         """Whether the backend may answer now: a yes only to all of the command, a no from its first part on."""
-        is_asked = self._turn in {_Turn.GO_AHEAD, _Turn.SASL} and condition != b"OK"
-        return self._turn is _Turn.ANSWER or is_asked
+        if self._turn is _Turn.ANSWER:
+            return True
+        return self._turn in {_Turn.GO_AHEAD, _Turn.SASL} and condition != b"OK"
 
     def end(self) -> None:
         """The command is over; the next one is the client's to give."""
@@ -115,10 +116,11 @@ class ClientSide:
         command = self.command
         if command is not None and command.left is not None:
             return self._read_literal(command, command.left)
-        exchange = self.exchange if self._turn is _Turn.SASL else None
+        exchange = None
         if command is None:
             line = self.intake.command_line()
         else:
+            exchange = self.exchange if self._turn is _Turn.SASL else None
             line = self.intake.line(self._limits.sasl_line_bytes if exchange else self._limits.line_bytes)
         match line:
             case None:

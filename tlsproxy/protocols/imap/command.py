@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from tlsproxy.protocols.imap.arguments import ARGUMENTS, NoArguments
+from tlsproxy.protocols.imap.arguments import ARGUMENTS, LoginArguments, NoArguments
 from tlsproxy.protocols.imap.syntax import Literal, Token, TokenKind, parse_command, tag_of, tokens
 
 _UNTAGGED: Final = b"*"
@@ -17,9 +17,10 @@ class OpenCommand:
         self.tag = tag
         """What an answer begins with; ``*`` where no tag is readable (RFC 9051 §7.1.3)."""
         self.name = name
-        self.is_refused = name not in ARGUMENTS
+        make = ARGUMENTS.get(name)
+        self.is_refused = make is None
         """Whether it is unknown, malformed or otherwise not to be obeyed; known before it is complete."""
-        self.arguments = ARGUMENTS.get(name, NoArguments)()
+        self.arguments = (make or NoArguments)()
         self.literal_bytes = 0
         """All its literals so far together."""
         self.left: int | None = None
@@ -32,6 +33,8 @@ class OpenCommand:
 
     def read(self, text: bytes) -> None:
         """Read arguments up to a line end or a literal."""
+        if isinstance(self.arguments, LoginArguments) and self.arguments.take_both(text):
+            return
         for token in tokens(text):
             self._take(token)
 
@@ -58,4 +61,5 @@ def open_command(line: bytes) -> tuple[OpenCommand, bytes]:
     command = parse_command(line)
     if command is None:
         return OpenCommand(tag_of(line) or _UNTAGGED, b""), line
-    return OpenCommand(command.tag, command.name), command.rest
+    tag, name, text = command
+    return OpenCommand(tag, name), text

@@ -9,7 +9,6 @@ from typing import Final
 from tlsproxy.core.outcome import Reason
 from tlsproxy.protocols.base import DialogueLimits
 from tlsproxy.protocols.imap.syntax import is_nonsense, tag_of
-from tlsproxy.protocols.lines import without_line_end
 
 # With an initial response (RFC 4959 §3) its line may be as long as a SASL line.
 _AUTHENTICATE: Final = re.compile(rb"[^ ]+ AUTHENTICATE ", re.IGNORECASE)
@@ -38,9 +37,13 @@ class Intake:
 
     def feed(self, data: bytes) -> None:
         """Add bytes at the end; those beyond the total are dropped and make it exceeded."""
-        self.is_exceeded = self.is_exceeded or len(data) > self._room
-        self._data += data[: self._room]
-        self._room = max(0, self._room - len(data))
+        room = self._room - len(data)
+        if room < 0:
+            self.is_exceeded = True
+            data = data[: self._room]
+            room = 0
+        self._data += data
+        self._room = room
 
     def command_line(self) -> bytes | Reason | None:
         """Take the first line of a command, line end removed; a Reason if it must not be read, None if incomplete."""
@@ -64,7 +67,7 @@ class Intake:
         if end < 0:
             self._scanned = min(len(self._data), limit_bytes)
             return Reason.LINE_TOO_LONG if len(self._data) >= limit_bytes else None
-        return without_line_end(self.take(end + 1)).rstrip(b" ")
+        return self.take(end + 1)[:-1].removesuffix(b"\r").rstrip(b" ")
 
     def take(self, size: int) -> bytes:
         """Take up to ``size`` bytes, whatever they are."""
@@ -72,6 +75,10 @@ class Intake:
         del self._data[:size]
         self._scanned = 0
         return taken
+
+    def rest(self) -> bytes:
+        """Take everything."""
+        return self.take(len(self._data))
 
     def waiting_tag(self) -> bytes | None:
         """The tag of the command at the head, complete or not; None if there is none."""

@@ -14,7 +14,7 @@ from tlsproxy.protocols.base import (
     ToClient,
 )
 from tlsproxy.protocols.imap.arguments import AuthenticateArguments, LoginArguments
-from tlsproxy.protocols.imap.capabilities import filter_capabilities, shown_capabilities
+from tlsproxy.protocols.imap.capabilities import filter_capabilities, shown_capabilities, sift
 from tlsproxy.protocols.imap.client_side import ClientSide, farewell
 from tlsproxy.protocols.imap.command import OpenCommand
 from tlsproxy.protocols.imap.responses import (
@@ -32,6 +32,7 @@ from tlsproxy.protocols.replies import coded, imap_parting, refusal
 
 # A tagged NO without a code looks like a wrong password (RFC 5530 §3).
 _BLAMELESS_CODE: Final = "UNAVAILABLE"
+_ANSWERS: Final = frozenset({b"OK", b"NO", b"BAD"})
 
 
 class ImapLogin:
@@ -49,6 +50,7 @@ class ImapLogin:
         "_passes_greeting",
         "_reader",
         "is_greeted",
+        "wants_client",
     )
 
     def __init__(self, limits: DialogueLimits, greeting_passes: bool) -> None:  # noqa: FBT001 - MailProtocol.make_login
@@ -56,22 +58,14 @@ class ImapLogin:
         self._passes_greeting = greeting_passes
         self.is_greeted = False
         """Whether the backend's greeting is complete."""
+        self.wants_client = True
+        """Whether client bytes are useful now."""
         self._reader = ResponseReader()
         self._client = ClientSide(limits)
         self._failures = 0
         self._is_over = False
         self._has_parted = False
         """Whether the client has been told goodbye, or is no longer ours to tell."""
-
-    @property
-    def wants_client(self) -> bool:
-        """Whether client bytes are useful now."""
-        return self._is_clients_turn or not (self.is_greeted or self._is_over)
-
-    @property
-    def _is_clients_turn(self) -> bool:
-        # Never inside a response, where an answer of ours would cut it in two.
-        return self.is_greeted and self._client.is_awaited and not self._reader.is_inside and not self._is_over
 
     def from_client(self, data: bytes) -> Sequence[LoginAction]:
         """Take bytes from the client, in any split; kept until the backend has greeted."""
@@ -83,6 +77,7 @@ class ImapLogin:
         if self._client.intake.is_exceeded and not self._is_over:
             end = farewell(Reason.TOO_MUCH_BEFORE_LOGIN)
             actions += self._noted(end[-1:] if self._reader.is_inside else end)
+            self.wants_client = False
         return actions
 
     def from_backend(self, data: bytes) -> Sequence[LoginAction]:
@@ -102,6 +97,7 @@ class ImapLogin:
             return False
         self._passes_greeting = self._passes_greeting and not self.is_greeted
         self.is_greeted = False
+        self.wants_client = True
         self._reader = ResponseReader()
         self._client.capabilities = frozenset()
         return True
@@ -119,10 +115,16 @@ class ImapLogin:
         return tag + b" NO " + coded(refusal(reason).imap_code or _BLAMELESS_CODE, why) + CRLF + bye
 
     def _hear_client(self) -> list[LoginAction]:
+        """Read what the client has said while it is its turn, and settle whose turn it is then."""
         actions: list[LoginAction] = []
-        while self._is_clients_turn and (more := self._client.step()) is not None:
+        while (is_awaited := self._is_clients_turn()) and (more := self._client.step()) is not None:
             actions += self._noted(more)
+        self.wants_client = is_awaited or not (self.is_greeted or self._is_over)
         return actions
+
+    def _is_clients_turn(self) -> bool:
+        # Never inside a response, where an answer of ours would cut it in two.
+        return self.is_greeted and not self._is_over and not self._reader.is_inside and self._client.is_awaited
 
     def _hear_backend(self, part: Response | Passing | Reason) -> list[LoginAction]:
         match part:
@@ -131,7 +133,6 @@ class ImapLogin:
             case Passing(data=data):
                 return [ToClient(data)]
             case Response():
-                self._client.capabilities |= shown_capabilities(part.line)
                 return self._hear_response(part) if self.is_greeted else self._hear_greeting(part)
         assert_never(part)
 
@@ -139,30 +140,29 @@ class ImapLogin:
         match unfit_greeting(response):
             case None:
                 self.is_greeted = True
-                return [_passed(response)] if self._passes_greeting else []
+                passed = self._passed(response)
+                return [passed] if self._passes_greeting else []
             case Reason.BACKEND_REFUSED:
                 self._has_parted = True
-                return [_passed(response), *self._fail(Reason.BACKEND_REFUSED)]
+                return [self._passed(response), *self._fail(Reason.BACKEND_REFUSED)]
             case reason:
                 return self._fail(reason)
 
     def _hear_response(self, response: Response) -> list[LoginAction]:
+        if response.tag == UNTAGGED:
+            return self._hear_untagged(response)
+        if response.tag == CONTINUATION and self._client.continued():
+            return [self._passed(response)]
         command = self._client.command
-        match response:
-            case Response(tag=tag) if tag == UNTAGGED:
-                return self._hear_untagged(response)
-            case Response(tag=tag) if tag == CONTINUATION:
-                return [_passed(response)] if self._client.continued() else self._fail(Reason.BACKEND_GARBAGE)
-            case Response(tag=tag, condition=b"OK" | b"NO" | b"BAD") if command and tag == command.tag:
-                return self._hear_answer(response, command)
-            case _:
-                return self._fail(Reason.BACKEND_GARBAGE)
+        if command and response.tag == command.tag and response.condition in _ANSWERS:
+            return self._hear_answer(response, command)
+        return self._fail(Reason.BACKEND_GARBAGE)
 
     def _hear_untagged(self, response: Response) -> list[LoginAction]:
         if response.condition == b"PREAUTH":
             return self._fail(Reason.BACKEND_PREAUTH)
         self._has_parted = self._has_parted or response.condition == b"BYE"
-        return [_passed(response)]
+        return [self._passed(response)]
 
     def _hear_answer(self, response: Response, command: OpenCommand) -> list[LoginAction]:
         if not self._client.may_be_answered(response.condition):
@@ -174,9 +174,9 @@ class ImapLogin:
                 return self._judge(response, login, is_cancelled=is_cancelled)
             case _ if command.name == b"LOGOUT":
                 self._is_over = self._has_parted = True
-                return [_passed(response), Hangup(Reason.LOGGED_OUT)]
+                return [self._passed(response), Hangup(Reason.LOGGED_OUT)]
             case _:
-                return [_passed(response)]
+                return [self._passed(response)]
 
     def _judge(
         self, response: Response, login: LoginArguments | AuthenticateArguments, *, is_cancelled: bool
@@ -184,30 +184,31 @@ class ImapLogin:
         mechanism = login.mechanism.decode("ascii")
         match response.condition:
             case b"OK":
-                return [_passed(response), LoggedIn(user=login.user, mechanism=mechanism), *self._let_go()]
+                return [self._passed(response), LoggedIn(user=login.user, mechanism=mechanism), *self._let_go()]
             case _ if is_cancelled:
-                return [_passed(response)]
+                return [self._passed(response)]
             case b"NO":
                 is_credential = is_about_credentials(response)
+                self._client.capabilities |= shown_capabilities(response.line)
                 failed = LoginFailed(user=login.user, mechanism=mechanism, is_credential=is_credential)
                 answer = filter_capabilities(with_failure_code(response)) + CRLF
                 self._failures += is_credential
                 is_enough = self._failures >= self._limits.failed_logins
                 return [ToClient(answer), failed, *(self._noted(farewell(Reason.LOGIN_FAILURES)) if is_enough else [])]
             case _:
-                return [_passed(response), *self._noted(self._client.count_bad())]
+                return [self._passed(response), *self._noted(self._client.count_bad())]
 
     def _let_go(self) -> list[LoginAction]:
         """The first bytes of the relay: what either side said behind the login."""
         self._is_over = self._has_parted = True
-        heard, waiting = self._reader.rest(), self._client.intake.take(len(self._client.intake))
+        heard, waiting = self._reader.rest(), self._client.intake.rest()
         to_client: list[LoginAction] = [ToClient(heard)] if heard else []
         to_backend: list[LoginAction] = [ToBackend(waiting)] if waiting else []
         return to_client + to_backend
 
     def _noted(self, actions: list[LoginAction]) -> list[LoginAction]:
-        """Take note of a goodbye of ours among the actions."""
-        if any(isinstance(action, Hangup) for action in actions):
+        """Take note of a goodbye of ours, which is the last of the actions if it is there."""
+        if actions and isinstance(actions[-1], Hangup):
             self._is_over = self._has_parted = True
         return actions
 
@@ -216,6 +217,9 @@ class ImapLogin:
         self._is_over = True
         return [Hangup(reason)]
 
-
-def _passed(response: Response) -> ToClient:
-    return ToClient(filter_capabilities(response.line) + CRLF)
+    def _passed(self, response: Response) -> ToClient:
+        """The response as the client may see it; what it says of the backend is kept in mind."""
+        line, shown = sift(response.line)
+        if shown:
+            self._client.capabilities |= shown
+        return ToClient(line + CRLF)

@@ -6,7 +6,7 @@ from typing import Final
 
 from tlsproxy.core.outcome import Reason
 from tlsproxy.protocols.imap.syntax import CRLF, split_literal
-from tlsproxy.protocols.lines import LineBuffer, without_line_end
+from tlsproxy.protocols.lines import LineBuffer
 
 UNTAGGED: Final = b"*"
 CONTINUATION: Final = b"+"
@@ -118,20 +118,21 @@ class ResponseReader:
             data = self._buffer.take(self._left)
             self._left -= len(data)
             return Passing(data) if data else None
-        if self._buffer.is_over(self._line_bytes):
-            return Reason.BACKEND_GARBAGE
         line = self._buffer.line()
-        return None if line is None else self._take(without_line_end(line))
+        if line is None:
+            return Reason.BACKEND_GARBAGE if len(self._buffer) >= self._line_bytes else None
+        return Reason.BACKEND_GARBAGE if len(line) > self._line_bytes else self._take(line[:-1].removesuffix(b"\r"))
 
     def rest(self) -> bytes:
         """Everything not read yet."""
-        return self._buffer.take(len(self._buffer))
+        return self._buffer.rest()
 
     def _take(self, line: bytes) -> Response | Passing | Reason:
         response = None if self.is_inside else parse_response(line)
         # Text may end in braces; only data has literals (RFC 3501 §9 resp-text).
-        has_data = response is None or (response.tag == UNTAGGED and not response.condition)
-        literal = split_literal(line)[1] if has_data else None
+        if response is not None and (response.condition or response.tag != UNTAGGED):
+            return response
+        literal = split_literal(line)[1]
         self._left = literal.size if literal else 0
         self.is_inside = literal is not None
         if self._left > _LITERAL_BYTES:

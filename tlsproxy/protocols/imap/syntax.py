@@ -26,23 +26,14 @@ _LITERAL: Final = re.compile(rb"\{([0-9]+)(\+?)\}\Z")
 _NUMBER_DIGITS: Final = 10
 _HUGE: Final = 10**_NUMBER_DIGITS
 # Bytes of 0x80 and above are let through in quotes: RFC 9051 §9 allows UTF-8 there, and old clients send Latin-1.
+_QUOTED: Final = rb'(?:[^"\\\r\n\0]|\\["\\])*'
 _TOKEN: Final = re.compile(
-    rb'(?P<space> )|(?P<open>\()|(?P<close>\))|"(?P<quoted>(?:[^"\\\r\n\0]|\\["\\])*)"|(?P<atom>%b+)' % _ASTRING_CHAR
+    rb'(?P<space> )|(?P<open>\()|(?P<close>\))|"(?P<quoted>%b)"|(?P<atom>%b+)' % (_QUOTED, _ASTRING_CHAR)
 )
+_TWO_STRINGS: Final = re.compile(rb' (?:"(%b)"|(%b+)) (?:"%b"|%b+)' % (_QUOTED, _ASTRING_CHAR, _QUOTED, _ASTRING_CHAR))
 _ESCAPE: Final = re.compile(rb'\\(["\\])')
 _SPECIAL: Final = re.compile(rb'(["\\])')
 _QUOTABLE: Final = re.compile(rb"[\x20-\x7e]*")
-
-
-@dataclass(frozen=True, slots=True)
-class Command:
-    """The first line of a command."""
-
-    tag: bytes
-    name: bytes
-    """Upper case."""
-    rest: bytes = field(repr=False)
-    """What follows the name, its leading space included; may hold a password."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,10 +80,15 @@ _STRINGS: Final = frozenset({TokenKind.ATOM, TokenKind.QUOTED, TokenKind.LITERAL
 _WITHOUT_VALUE: Final = {kind.value: Token(kind) for kind in (TokenKind.SPACE, TokenKind.OPEN, TokenKind.CLOSE)}
 
 
-def parse_command(line: bytes) -> Command | None:
-    """Read the first line of a command, line end removed; None if it is none."""
+def parse_command(line: bytes) -> tuple[bytes, bytes, bytes] | None:
+    """Read the first line of a command, line end removed.
+
+    Returns:
+        Tag, name in upper case, and what follows it, its leading space included, which may hold a password; None if it
+        is no command.
+    """
     match = _COMMAND.fullmatch(line)
-    return Command(match[1], match[2].upper(), match[3] or b"") if match else None
+    return (match[1], match[2].upper(), match[3] or b"") if match else None
 
 
 def tag_of(line: bytes) -> bytes | None:
@@ -109,11 +105,19 @@ def is_nonsense(head: bytes) -> bool:
 
 def split_literal(line: bytes) -> tuple[bytes, Literal | None]:
     """Cut the announcement of a literal off the end of a line."""
-    match = _LITERAL.search(line)
+    match = _LITERAL.search(line) if line.endswith(b"}") else None
     if match is None:
         return line, None
     size = int(match[1]) if len(match[1]) <= _NUMBER_DIGITS else _HUGE
     return line[: match.start()], Literal(size, is_synchronizing=not match[2])
+
+
+def first_of_two_strings(text: bytes) -> bytes | None:
+    """The value of the first where the text is a space, a string, a space, a string, and no literal; None if not."""
+    match = _TWO_STRINGS.fullmatch(text)
+    if match is None:
+        return None
+    return match[2] if match[1] is None else _unescaped(match[1])
 
 
 def tokens(text: bytes) -> list[Token]:
@@ -132,7 +136,11 @@ def tokens(text: bytes) -> list[Token]:
 def _string(match: re.Match[bytes]) -> Token:
     if match.lastgroup == TokenKind.ATOM:
         return Token(TokenKind.ATOM, match[0])
-    return Token(TokenKind.QUOTED, _ESCAPE.sub(rb"\1", match["quoted"]))
+    return Token(TokenKind.QUOTED, _unescaped(match["quoted"]))
+
+
+def _unescaped(text: bytes) -> bytes:
+    return _ESCAPE.sub(rb"\1", text) if b"\\" in text else text
 
 
 def quoted(value: bytes) -> bytes | None:
