@@ -30,6 +30,6 @@ class Log(Protocol):
         """Tell a bug or a lost ability."""
         ...
 
-    def log(self, level: LogLevel, event: Event, **fields: object) -> None:
+    def log(self, level: LogLevel, event: Event, /, **fields: object) -> None:
         """Tell an event at a level that is known at run time only."""
         ...

@@ -128,7 +128,7 @@ class EventLog(structlog.BoundLoggerBase, Log):
         """Tell a bug or a lost ability."""
         self.log(LogLevel.ERROR, event, **fields)
 
-    def log(self, level: LogLevel, event: Event, **fields: object) -> None:
+    def log(self, level: LogLevel, event: Event, /, **fields: object) -> None:
         """Tell an event at a level that is known at run time only.
 
         Args:

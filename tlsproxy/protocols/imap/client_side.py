@@ -68,7 +68,7 @@ class ClientSide:
         self.is_cancelled = False
         """Whether the client gave the exchange up."""
         self._turn = _Turn.COMMAND
-        self._held = bytearray()
+        self._held = b""
         """What of the command is to be sent."""
         self._bad_commands = 0
 
@@ -104,7 +104,7 @@ class ClientSide:
         """The command is over; the next one is the client's to give."""
         self._turn, self.command = _Turn.COMMAND, None
         self.is_sent = self.is_cancelled = False
-        self._held.clear()
+        self._held = b""
 
     def count_bad(self) -> list[LoginAction]:
         """One more bad command; the last of too many is followed by the end."""
@@ -207,20 +207,19 @@ class ClientSide:
     def _hold(self, data: bytes) -> None:
         """Keep a part of the command to be sent; nothing is kept of one that is refused or is written anew."""
         if self.command is None or self.command.is_refused or self.command.name == b"ID":
-            self._held.clear()
+            self._held = b""
         else:
             self._held += data
 
     def _send(self, turn: _Turn) -> ToBackend:
         """Send what is held; the turn says what is waited for then."""
-        data = bytes(self._held)
-        self._held.clear()
+        data, self._held = self._held, b""
         self._turn, self.is_sent = turn, True
         return ToBackend(data)
 
     def _send_line(self, line: bytes) -> ToBackend:
         """Send a line that was not held."""
-        self._held[:] = line + CRLF
+        self._held = line + CRLF
         return self._send(_Turn.ANSWER)
 
 
