@@ -52,6 +52,18 @@ def test_take_is_content_with_less() -> None:
     assert buffer.take(9) == b""
 
 
+@given(st.lists(st.sampled_from([b"a", b"\r", b"\n", b"\r\n", b"\x00\xff", b"word "])))
+def test_the_next_line_is_the_line_without_its_end_and_within_the_limit(pieces: list[bytes]) -> None:
+    plain, bounded = LineBuffer(), LineBuffer()
+    for piece in pieces:
+        plain.feed(piece)
+        bounded.feed(piece)
+        while not plain.is_over(4) and (line := plain.line()) is not None:
+            assert bounded.next_line(4) == without_line_end(line)
+        assert bounded.next_line(4) is None
+        assert bounded.is_exceeded is plain.is_over(4)
+
+
 def test_the_rest_is_everything() -> None:
     buffer = LineBuffer()
     buffer.feed(b"ab")

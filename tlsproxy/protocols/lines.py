@@ -12,11 +12,13 @@ class LineBuffer:
     buffer by looking at ``is_over`` after every feed.
     """
 
-    __slots__ = ("_data", "_scanned")
+    __slots__ = ("_data", "_scanned", "is_exceeded")
 
     def __init__(self) -> None:
         self._data = bytearray()
         self._scanned = 0
+        self.is_exceeded = False
+        """Whether ``next_line`` last found none because the limit was reached."""
 
     def __len__(self) -> int:
         """How many bytes wait."""
@@ -32,10 +34,23 @@ class LineBuffer:
         if end < 0:
             self._scanned = len(self._data)
             return None
-        taken = bytes(self._data[: end + 1])
+        return self.take(end + 1)
+
+    def next_line(self, limit_bytes: int) -> bytes | None:
+        """Take one whole line, its line end removed; None if there is none yet, or if it is over the limit.
+
+        Args:
+            limit_bytes: How long the line may be, line end included; ``is_exceeded`` tells whether it is longer.
+        """
+        end = self._data.find(_LF, self._scanned, limit_bytes)
+        if end < 0:
+            self._scanned = min(len(self._data), limit_bytes)
+            self.is_exceeded = self._scanned == limit_bytes
+            return None
+        line = bytes(self._data[:end])
         del self._data[: end + 1]
         self._scanned = 0
-        return taken
+        return line.removesuffix(b"\r")
 
     def take(self, size: int) -> bytes:
         """Take up to ``size`` bytes, whatever they are."""

@@ -60,12 +60,14 @@ class NoArguments:
 class LoginArguments:
     """``SP userid SP password``, both astrings (RFC 3501 §6.2.3); only the first is kept."""
 
-    __slots__ = ("_taken", "user")
+    __slots__ = ("_taken", "is_complete", "user")
     mechanism: Final = b"LOGIN"
     _TOKENS: Final = 4
 
     def __init__(self) -> None:
         self._taken = 0
+        self.is_complete = False
+        """Whether user and password are both there."""
         self.user: bytes | None = None
 
     @property
@@ -83,17 +85,12 @@ class LoginArguments:
         """Whether whatever comes next, well-formed or not, is meant as the password."""
         return self._taken >= self._TOKENS - 1
 
-    @property
-    def is_complete(self) -> bool:
-        """Whether user and password are both there."""
-        return self._taken == self._TOKENS
-
     def take_both(self, text: bytes) -> bool:
         """Take all at one look, as a line without literals has it; False, and nothing is taken, if this is none."""
         user = None if self._taken else first_of_two_strings(text)
         if user is None:
             return False
-        self.user, self._taken = user, self._TOKENS
+        self.user, self._taken, self.is_complete = user, self._TOKENS, True
         return True
 
     def take(self, token: Token) -> bool:
@@ -104,6 +101,7 @@ class LoginArguments:
         if self.expects_user:
             self.user = token.value
         self._taken += 1
+        self.is_complete = self._taken == self._TOKENS
         return True
 
 

@@ -39,9 +39,6 @@ class _Turn(StrEnum):
     ANSWER = auto()  # the backend's: the tagged answer, or "+" in an exchange
 
 
-_OURS_TO_HEAR: Final = frozenset({_Turn.COMMAND, _Turn.LITERAL, _Turn.SASL})
-
-
 class ClientSide:
     """What the client says before it is logged in, and the one command that is between it and the backend."""
 
@@ -53,6 +50,7 @@ class ClientSide:
         "capabilities",
         "command",
         "intake",
+        "is_awaited",
         "is_cancelled",
         "is_sent",
     )
@@ -67,15 +65,12 @@ class ClientSide:
         """Whether the backend has heard of the command."""
         self.is_cancelled = False
         """Whether the client gave the exchange up."""
+        self.is_awaited = True
+        """Whether it is the client's turn: always, but between ``_send`` and what the backend says to it."""
         self._turn = _Turn.COMMAND
         self._held = b""
         """What of the command is to be sent."""
         self._bad_commands = 0
-
-    @property
-    def is_awaited(self) -> bool:
-        """Whether it is the client's turn."""
-        return self._turn in _OURS_TO_HEAR
 
     @property
     def exchange(self) -> AuthenticateArguments | None:
@@ -92,6 +87,7 @@ class ClientSide:
                 self._turn = _Turn.SASL
             case _:
                 return False
+        self.is_awaited = True
         return True
 
     def may_be_answered(self, condition: bytes) -> bool:
@@ -104,6 +100,7 @@ class ClientSide:
         """The command is over; the next one is the client's to give."""
         self._turn, self.command = _Turn.COMMAND, None
         self.is_sent = self.is_cancelled = False
+        self.is_awaited = True
         self._held = b""
 
     def count_bad(self) -> list[LoginAction]:
@@ -214,7 +211,7 @@ class ClientSide:
     def _send(self, turn: _Turn) -> ToBackend:
         """Send what is held; the turn says what is waited for then."""
         data, self._held = self._held, b""
-        self._turn, self.is_sent = turn, True
+        self._turn, self.is_sent, self.is_awaited = turn, True, False
         return ToBackend(data)
 
     def _send_line(self, line: bytes) -> ToBackend:

@@ -67,7 +67,10 @@ class Intake:
         if end < 0:
             self._scanned = min(len(self._data), limit_bytes)
             return Reason.LINE_TOO_LONG if len(self._data) >= limit_bytes else None
-        return self.take(end + 1)[:-1].removesuffix(b"\r").rstrip(b" ")
+        line = bytes(self._data[:end])
+        del self._data[: end + 1]
+        self._scanned = 0
+        return line.removesuffix(b"\r").rstrip(b" ")
 
     def take(self, size: int) -> bytes:
         """Take up to ``size`` bytes, whatever they are."""

@@ -117,14 +117,14 @@ class ImapLogin:
     def _hear_client(self) -> list[LoginAction]:
         """Read what the client has said while it is its turn, and settle whose turn it is then."""
         actions: list[LoginAction] = []
-        while (is_awaited := self._is_clients_turn()) and (more := self._client.step()) is not None:
+        while True:
+            # Never inside a response, where an answer of ours would cut it in two.
+            is_turn = self.is_greeted and not self._is_over and not self._reader.is_inside and self._client.is_awaited
+            more = self._client.step() if is_turn else None
+            if more is None:
+                self.wants_client = is_turn or not (self.is_greeted or self._is_over)
+                return actions
             actions += self._noted(more)
-        self.wants_client = is_awaited or not (self.is_greeted or self._is_over)
-        return actions
-
-    def _is_clients_turn(self) -> bool:
-        # Never inside a response, where an answer of ours would cut it in two.
-        return self.is_greeted and not self._is_over and not self._reader.is_inside and self._client.is_awaited
 
     def _hear_backend(self, part: Response | Passing | Reason) -> list[LoginAction]:
         match part:

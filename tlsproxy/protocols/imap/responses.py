@@ -118,10 +118,10 @@ class ResponseReader:
             data = self._buffer.take(self._left)
             self._left -= len(data)
             return Passing(data) if data else None
-        line = self._buffer.line()
+        line = self._buffer.next_line(self._line_bytes)
         if line is None:
-            return Reason.BACKEND_GARBAGE if len(self._buffer) >= self._line_bytes else None
-        return Reason.BACKEND_GARBAGE if len(line) > self._line_bytes else self._take(line[:-1].removesuffix(b"\r"))
+            return Reason.BACKEND_GARBAGE if self._buffer.is_exceeded else None
+        return self._take(line)
 
     def rest(self) -> bytes:
         """Everything not read yet."""

@@ -92,13 +92,10 @@ class Pop3Login:
         actions: list[LoginAction] = []
         self._from_backend.feed(data)
         while not self._is_over:
-            if self._from_backend.is_over(_BACKEND_LINE_LIMIT_BYTES):
-                actions += self._hangup(Reason.BACKEND_GARBAGE)
-                break
-            line = self._from_backend.line()
+            line = self._from_backend.next_line(_BACKEND_LINE_LIMIT_BYTES)
             if line is None:
-                break
-            actions += self._HEARD[self._awaits](self, without_line_end(line))
+                return actions + self._hangup(Reason.BACKEND_GARBAGE) if self._from_backend.is_exceeded else actions
+            actions += self._HEARD[self._awaits](self, line)
             actions += self._next_from_client()
         return actions
 

@@ -6,7 +6,7 @@ from typing import Final
 
 from tlsproxy.core.outcome import Reason
 from tlsproxy.protocols.base import Disproven, Hangup, ProofAction, Proven, ToBackend
-from tlsproxy.protocols.lines import LineBuffer, without_line_end
+from tlsproxy.protocols.lines import LineBuffer
 from tlsproxy.protocols.pop3.attempt import is_about_credentials
 from tlsproxy.protocols.pop3.syntax import CRLF, Status, status
 
@@ -37,13 +37,11 @@ class Pop3Proof:
             return actions
         self._lines.feed(data)
         while not self._is_over:
-            if self._lines.is_over(_BACKEND_LINE_LIMIT_BYTES):
-                actions += self._hangup(Reason.BACKEND_GARBAGE)
-                break
-            line = self._lines.line()
+            line = self._lines.next_line(_BACKEND_LINE_LIMIT_BYTES)
             if line is None:
+                actions += self._hangup(Reason.BACKEND_GARBAGE) if self._lines.is_exceeded else []
                 break
-            actions += self._heard(without_line_end(line))
+            actions += self._heard(line)
         return actions
 
     def _heard(self, line: bytes) -> list[ProofAction]:

@@ -32,11 +32,9 @@ class Pop3Upgrade:
         if self._is_over:
             return []
         self._lines.feed(data)
-        if self._lines.is_over(_BACKEND_LINE_LIMIT_BYTES):
-            return self._hangup(Reason.BACKEND_GARBAGE)
-        line = self._lines.line()
+        line = self._lines.next_line(_BACKEND_LINE_LIMIT_BYTES)
         if line is None:
-            return []
+            return self._hangup(Reason.BACKEND_GARBAGE) if self._lines.is_exceeded else []
         return self._go_ahead(line) if self._has_asked else self._greeted(line)
 
     def _greeted(self, line: bytes) -> list[UpgradeAction]:
