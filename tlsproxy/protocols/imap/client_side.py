@@ -122,10 +122,10 @@ class ClientSide:
         match line:
             case None:
                 return None
-            case Reason():
-                return farewell(line)
             case bytes():
                 return self._pass_response(line, exchange) if exchange else self._read_line(line)
+            case Reason():
+                return farewell(line)
         assert_never(line)
 
     def _read_literal(self, command: OpenCommand, size: int) -> list[LoginAction] | None:

@@ -81,7 +81,10 @@ class Intake:
 
     def rest(self) -> bytes:
         """Take everything."""
-        return self.take(len(self._data))
+        taken = bytes(self._data)
+        self._data.clear()
+        self._scanned = 0
+        return taken
 
     def waiting_tag(self) -> bytes | None:
         """The tag of the command at the head, complete or not; None if there is none."""

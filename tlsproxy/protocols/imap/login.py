@@ -128,12 +128,12 @@ class ImapLogin:
 
     def _hear_backend(self, part: Response | Passing | Reason) -> list[LoginAction]:
         match part:
-            case Reason():
-                return self._fail(part)
-            case Passing(data=data):
-                return [ToClient(data)]
             case Response():
                 return self._hear_response(part) if self.is_greeted else self._hear_greeting(part)
+            case Passing(data=data):
+                return [ToClient(data)]
+            case Reason():
+                return self._fail(part)
         assert_never(part)
 
     def _hear_greeting(self, response: Response) -> list[LoginAction]:
