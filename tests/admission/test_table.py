@@ -4,9 +4,9 @@ from dataclasses import replace
 from ipaddress import ip_network
 
 import pytest
-from rig.admission import admit
+from rig.admission import Admitted, admit
 
-from tlsproxy.admission.base import Admission, Admitted, Caps, Refused, Ticket
+from tlsproxy.admission.base import Admission, Caps, Refused, Ticket
 from tlsproxy.admission.table import AdmissionTable
 from tlsproxy.core.addresses import Peer, peer_from
 from tlsproxy.core.outcome import Reason

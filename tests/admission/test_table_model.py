@@ -6,9 +6,9 @@ from ipaddress import ip_network
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, precondition, rule
-from rig.admission import admit
+from rig.admission import Admitted, admit
 
-from tlsproxy.admission.base import Admitted, Caps, Refused, Ticket
+from tlsproxy.admission.base import Caps, Refused, Ticket
 from tlsproxy.admission.table import AdmissionTable
 from tlsproxy.core.addresses import Peer, peer_from
 from tlsproxy.core.outcome import Reason

@@ -12,7 +12,7 @@ from rig.recorder import WITHIN_S, Recorder
 from tlsproxy.admission.base import Refused, Ticket
 from tlsproxy.admission.table import AdmissionTable
 from tlsproxy.config.model import BackendConfig, Config
-from tlsproxy.core.addresses import Peer, client_from
+from tlsproxy.core.addresses import Client, Peer, client_from
 from tlsproxy.core.events import Event
 from tlsproxy.core.kinds import LoopKind
 from tlsproxy.core.references import References
@@ -69,8 +69,8 @@ class WorkersHere:
     def pick(self) -> int:
         return 1
 
-    def serve(self, ticket: Ticket, listener: int, session: str, fd: int) -> None:  # noqa: ARG002 - an interface
-        self._worker.serve(ticket.listener, socket_of(fd, ticket.peer.ip), ticket.peer, ticket, session)
+    def serve(self, ticket: Ticket, client: Client, listener: int, session: bytes, fd: int) -> None:  # noqa: ARG002 - an interface
+        self._worker.serve(ticket.listener, socket_of(fd, client.ip), ticket.peer, ticket, session.hex())
 
     def tell(self, refused: Refused, peer: Peer, listener: int, session: str, fd: int) -> bool:
         self._worker.serve(list(self._worker.plan)[listener], socket_of(fd, peer.ip), peer, refused, session)

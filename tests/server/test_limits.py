@@ -195,7 +195,7 @@ def test_descriptors_run_out(make_proxy: ProxyMaker, closing: Closing, monkeypat
     """Accepting pauses, says so, and goes on."""
     proxy = make_proxy()
     failures = iter([OSError(24, "Too many open files")])
-    (acceptor,) = {acceptor for acceptor, listener in proxy.door._open.values() if listener.name == "imap"}
+    (acceptor,) = {entrance.acceptor for entrance in proxy.door._open.values() if entrance.name == "imap"}
     real = acceptor._accept
 
     def accept() -> Any:

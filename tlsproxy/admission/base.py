@@ -41,13 +41,12 @@ class Ticket:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Admitted:
-    """A connection that may come in."""
+class Evicted:
+    """The oldest un-authenticated connection, which has to go for a new one."""
 
     ticket: Ticket
-    evicted: Ticket | None = None
-    """The oldest un-authenticated connection, which has to go for this one; still to be released by its session."""
-    limit: str = ""
+    """Still to be released by its session."""
+    limit: str
     """The number for which it has to go."""
 
 
@@ -83,15 +82,20 @@ class Admission(TicketHolders, Protocol):
             now: Monotonic seconds.
 
         Returns:
-            Why it may not come in, or None: then ``enter`` follows.
+            Why it may not come in, or None: then ``make_room`` and ``enter`` follow.
         """
         ...
 
-    def enter(self, peer: Peer, listener: str, owner: int) -> Admitted:
+    def make_room(self, client: Client) -> Evicted | None:
+        """Whoever has to go for one that was not refused, and so no longer counts as un-authenticated."""
+        ...
+
+    def enter(self, client: Client, port: int, listener: str, owner: int) -> Ticket:
         """Let one in that was not refused.
 
         Args:
-            peer: Who connects.
+            client: Who connects.
+            port: From which port.
             listener: Where, by the listener's name.
             owner: The worker that is to serve it.
         """

@@ -61,13 +61,12 @@ class RateTable:
         known = self._full_at.get(key)
         if known is None:
             self._make_room(moment)
-        full_at = max(known or moment, moment) + tokens * self._token
+        else:
+            self._full_at.move_to_end(key)
+        full_at = (moment if known is None or known < moment else known) + tokens * self._token
         if full_at > moment + self._bucket:
-            if known is not None:
-                self._full_at.move_to_end(key)
             return False
         self._full_at[key] = full_at
-        self._full_at.move_to_end(key)
         return True
 
     def _moment(self, now: float) -> int:

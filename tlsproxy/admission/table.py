@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from tlsproxy.admission.base import Admitted, Caps, Refused, Ticket
+from tlsproxy.admission.base import Caps, Evicted, Refused, Ticket
 from tlsproxy.admission.courtesy import Courtesy
 from tlsproxy.admission.rates import RateTable
 from tlsproxy.core.addresses import Client, Peer, is_within
@@ -37,6 +37,7 @@ class AdmissionTable:
     """
 
     __slots__ = (
+        "_address_of",
         "_by_address",
         "_caps",
         "_courtesy",
@@ -45,7 +46,6 @@ class AdmissionTable:
         "_nobody",
         "_rates",
         "_refusals",
-        "_total",
         "_unauthenticated",
     )
 
@@ -55,17 +55,18 @@ class AdmissionTable:
         self._rates = _rates_of(caps)
         self._courtesy = Courtesy()
         self._next_id = 1
-        self._total = 0
-        self._nobody = _Count()
+        self._nobody = _Address(b"")
         self._held: dict[int, dict[int, Ticket]] = {}
-        self._by_address: dict[bytes, _Count] = {}
+        self._by_address: dict[bytes, _Address] = {}
+        # The same by ticket, so that nobody's key has to be made out of a Peer again.
+        self._address_of: dict[int, _Address] = {}
         # In order of arrival, the oldest first. A plain dict would have to walk over the gaps at its head.
         self._unauthenticated: OrderedDict[int, Ticket] = OrderedDict()
 
     @property
     def total_count(self) -> int:
         """How many tickets are held."""
-        return self._total
+        return len(self._address_of)
 
     @property
     def unauthenticated_count(self) -> int:
@@ -74,8 +75,7 @@ class AdmissionTable:
 
     def count(self, peer: Peer) -> int:
         """How many tickets the peer's address holds."""
-        count = self._by_address.get(peer.key)
-        return count.total if count else 0
+        return self._by_address.get(peer.key, self._nobody).total
 
     def refusal(self, client: Client, now: float) -> Refused | None:
         """Judge one accepted connection; a flood costs no more than this.
@@ -85,37 +85,55 @@ class AdmissionTable:
             now: Monotonic seconds.
 
         Returns:
-            Why it may not come in, or None: then ``enter`` follows.
+            Why it may not come in, or None: then ``make_room`` and ``enter`` follow.
         """
         caps, refusals = self._caps, self._refusals
-        if self._total >= caps.total:
-            return refusals[Reason.TOTAL_FULL]
+        if len(self._address_of) >= caps.total:
+            return refusals.total
         if caps.allow and is_within(client.ip, caps.allow):
             return None
-        count = self._by_address.get(client.key, self._nobody)
-        if caps.per_address is not None and count.total >= caps.per_address:
-            return refusals[Reason.ADDRESS_FULL]
-        if caps.unauthenticated_per_address is not None and count.unauthenticated >= caps.unauthenticated_per_address:
-            return refusals[Reason.UNAUTHENTICATED_ADDRESS_FULL]
+        address = self._by_address.get(client.key, self._nobody)
+        if caps.per_address is not None and address.total >= caps.per_address:
+            return refusals.per_address
+        if caps.unauthenticated_per_address is not None and address.unauthenticated >= caps.unauthenticated_per_address:
+            return refusals.unauthenticated_per_address
         if self._rates is not None and not self._rates.take(client.key, now):
-            return refusals[Reason.RATE_EXCEEDED]
+            return refusals.rate
         return None
 
-    def enter(self, peer: Peer, listener: str, owner: int) -> Admitted:
+    def make_room(self, client: Client) -> Evicted | None:
+        """Take the oldest un-authenticated ticket off the budget if that is used up; it is held until released."""
+        cap = self._caps.unauthenticated
+        # With a cap of 0 the newcomer would have to go for itself; it is let in and goes for the next one.
+        if cap is None or len(self._unauthenticated) < max(cap, 1) or self._is_exempt(client):
+            return None
+        oldest = next(iter(self._unauthenticated.values()))
+        self.authenticated(oldest)
+        return Evicted(ticket=oldest, limit=str(cap))
+
+    def enter(self, client: Client, port: int, listener: str, owner: int) -> Ticket:
         """Let one in that was not refused.
 
         Args:
-            peer: Who connects.
+            client: Who connects.
+            port: From which port.
             listener: Where, by the listener's name.
             owner: The worker that is to serve it.
-
-        Returns:
-            A ticket, and whoever has to go for it.
         """
-        is_exempt = is_within(peer.ip, self._caps.allow)
-        evicted = None if is_exempt else self._evict()
-        ticket = self._enter(peer, listener, owner, is_exempt=is_exempt)
-        return Admitted(ticket=ticket, evicted=evicted, limit=str(self._caps.unauthenticated) if evicted else "")
+        is_exempt = self._is_exempt(client)
+        cap = self._caps.unauthenticated
+        waiting = len(self._unauthenticated) + 1
+        ticket = Ticket(
+            id=self._next_id,
+            peer=Peer(client.ip, port),
+            listener=listener,
+            owner=owner,
+            is_exempt=is_exempt,
+            is_stressed=not is_exempt and cap is not None and waiting * _STRESSED_WHOLE >= cap * _STRESSED_PARTS,
+        )
+        self._next_id += 1
+        self._count(ticket, client.key, is_authenticated=is_exempt)
+        return ticket
 
     def may_tell(self, refused: Refused, client: Client, now: float) -> bool:
         """Whether a handshake may be spent on telling a client on a TLS port why; if so, it is paid for."""
@@ -123,23 +141,22 @@ class AdmissionTable:
 
     def authenticated(self, ticket: Ticket) -> None:
         """The connection logged in; it no longer counts as un-authenticated."""
-        if self._unauthenticated.pop(ticket.id, None):
-            self._by_address[ticket.peer.key].unauthenticated -= 1
+        if self._unauthenticated.pop(ticket.id, None) is not None:
+            self._address_of[ticket.id].unauthenticated -= 1
 
     def release(self, ticket: Ticket) -> None:
         """The connection ended; releasing twice is harmless."""
-        held = self._held.get(ticket.owner, {})
-        if held.pop(ticket.id, None) is None:
+        held = self._held.get(ticket.owner)
+        if held is None or held.pop(ticket.id, None) is None:
             return
         if not held:
             del self._held[ticket.owner]
-        self.authenticated(ticket)
-        self._total -= 1
-        key = ticket.peer.key
-        count = self._by_address[key]
-        count.total -= 1
-        if not count.total:
-            del self._by_address[key]
+        address = self._address_of.pop(ticket.id)
+        if self._unauthenticated.pop(ticket.id, None) is not None:
+            address.unauthenticated -= 1
+        address.total -= 1
+        if not address.total:
+            del self._by_address[address.key]
 
     def held(self, owner: int) -> Mapping[int, Ticket]:
         """The tickets that a worker holds, by id; a view that changes with them."""
@@ -184,7 +201,7 @@ class AdmissionTable:
         """Take over from a predecessor; the table must be empty."""
         self._next_id = state.next_id
         for ticket in state.tickets:
-            self._count(ticket, is_authenticated=ticket.id not in state.unauthenticated)
+            self._count(ticket, ticket.peer.key, is_authenticated=ticket.id not in state.unauthenticated)
 
     def change(self, caps: Caps) -> None:
         """New numbers, from now on; who is here stays, and a changed rate starts everybody with a full bucket."""
@@ -193,55 +210,45 @@ class AdmissionTable:
         if _rate_of(old) != _rate_of(caps):
             self._rates = _rates_of(caps)
 
-    def _evict(self) -> Ticket | None:
-        """Take the oldest un-authenticated ticket off the budget if that is used up; it is held until released."""
-        cap = self._caps.unauthenticated
-        # With a cap of 0 the newcomer would have to go for itself; it is let in and goes for the next one.
-        if cap is None or len(self._unauthenticated) < max(cap, 1):
-            return None
-        oldest = next(iter(self._unauthenticated.values()))
-        self.authenticated(oldest)
-        return oldest
+    def _is_exempt(self, client: Client) -> bool:
+        allow = self._caps.allow
+        return bool(allow) and is_within(client.ip, allow)
 
-    def _enter(self, peer: Peer, listener: str, owner: int, *, is_exempt: bool) -> Ticket:
-        is_stressed = not is_exempt and self._is_stressed(len(self._unauthenticated) + 1)
-        ticket = Ticket(
-            id=self._next_id,
-            peer=peer,
-            listener=listener,
-            owner=owner,
-            is_exempt=is_exempt,
-            is_stressed=is_stressed,
-        )
-        self._next_id += 1
-        self._count(ticket, is_authenticated=is_exempt)
-        return ticket
-
-    def _count(self, ticket: Ticket, *, is_authenticated: bool) -> None:
-        self._total += 1
-        self._held.setdefault(ticket.owner, {})[ticket.id] = ticket
-        key = ticket.peer.key
-        count = self._by_address.get(key)
-        if count is None:
-            count = self._by_address[key] = _Count()
-        count.total += 1
+    def _count(self, ticket: Ticket, key: bytes, *, is_authenticated: bool) -> None:
+        number = ticket.id
+        held = self._held.get(ticket.owner)
+        if held is None:
+            held = self._held[ticket.owner] = {}
+        held[number] = ticket
+        address = self._by_address.get(key)
+        if address is None:
+            address = self._by_address[key] = _Address(key)
+        self._address_of[number] = address
+        address.total += 1
         if not is_authenticated:
-            count.unauthenticated += 1
-            self._unauthenticated[ticket.id] = ticket
-
-    def _is_stressed(self, unauthenticated: int) -> bool:
-        cap = self._caps.unauthenticated
-        return cap is not None and unauthenticated * _STRESSED_WHOLE >= cap * _STRESSED_PARTS
+            address.unauthenticated += 1
+            self._unauthenticated[number] = ticket
 
 
-class _Count:
+class _Address:
     """How many tickets one address holds; there is none for an address that holds no ticket."""
 
-    __slots__ = ("total", "unauthenticated")
+    __slots__ = ("key", "total", "unauthenticated")
 
-    def __init__(self) -> None:
+    def __init__(self, key: bytes) -> None:
+        self.key = key
         self.total = 0
         self.unauthenticated = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Refusals:
+    """What is said at each of the caps; made once, and found without a look-up, since a flood pays for that."""
+
+    total: Refused
+    per_address: Refused
+    unauthenticated_per_address: Refused
+    rate: Refused
 
 
 def _rate_of(caps: Caps) -> tuple[int | None, float, int]:
@@ -256,11 +263,13 @@ def _rates_of(caps: Caps) -> RateTable | None:
     )
 
 
-def _refusals_of(caps: Caps) -> Mapping[Reason, Refused]:
-    limits = {
-        Reason.TOTAL_FULL: str(caps.total),
-        Reason.ADDRESS_FULL: str(caps.per_address),
-        Reason.UNAUTHENTICATED_ADDRESS_FULL: str(caps.unauthenticated_per_address),
-        Reason.RATE_EXCEEDED: f"{caps.rate_count} per {caps.rate_period_s:g} s",
-    }
-    return {reason: Refused(reason=reason, limit=limit) for reason, limit in limits.items()}
+def _refusals_of(caps: Caps) -> _Refusals:
+    rate = f"{caps.rate_count} per {caps.rate_period_s:g} s"
+    return _Refusals(
+        total=Refused(reason=Reason.TOTAL_FULL, limit=str(caps.total)),
+        per_address=Refused(reason=Reason.ADDRESS_FULL, limit=str(caps.per_address)),
+        unauthenticated_per_address=Refused(
+            reason=Reason.UNAUTHENTICATED_ADDRESS_FULL, limit=str(caps.unauthenticated_per_address)
+        ),
+        rate=Refused(reason=Reason.RATE_EXCEEDED, limit=rate),
+    )

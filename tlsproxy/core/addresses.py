@@ -7,6 +7,7 @@ from typing import Final
 
 # The subnet prefix of a link (RFC 4291 §2.5.1): one IPv6 client can use every address in it.
 _IPV6_CLIENT_PREFIX: Final = 64
+_KEY_BYTES: Final = _IPV6_CLIENT_PREFIX // 8  # an IPv4 address has fewer, and all of them count
 
 Network = IPv4Network | IPv6Network
 
@@ -17,6 +18,8 @@ class Client:
 
     ip: IPv4Address | IPv6Address
     """The address that connected, see ``Peer.ip``."""
+    packed: bytes
+    """The same in 4 or 16 bytes."""
     key: bytes
     """``Peer.key``."""
 
@@ -32,12 +35,12 @@ class Peer:
     @property
     def key(self) -> bytes:
         """What counts as one client: 4 bytes for an IPv4 address, 8 for an IPv6 /64."""
-        return _key_of(self.ip)
+        return self.ip.packed[:_KEY_BYTES]
 
     @property
     def client(self) -> Client:
         """The client that it is."""
-        return Client(self.ip, self.key)
+        return _client_of(self.ip)
 
     def __str__(self) -> str:
         """``192.0.2.1:49152`` or ``[2001:db8::1]:49152``."""
@@ -66,8 +69,7 @@ def client_from(host: str) -> Client:
     Raises:
         ValueError: ``host`` is no numeric address.
     """
-    ip = _ip_from(host)
-    return Client(ip, _key_of(ip))
+    return _client_of(_ip_from(host))
 
 
 def is_within(ip: IPv4Address | IPv6Address, networks: tuple[Network, ...]) -> bool:
@@ -81,5 +83,6 @@ def _ip_from(host: str) -> IPv4Address | IPv6Address:
     return mapped or ip
 
 
-def _key_of(ip: IPv4Address | IPv6Address) -> bytes:
-    return ip.packed[: _IPV6_CLIENT_PREFIX // 8]
+def _client_of(ip: IPv4Address | IPv6Address) -> Client:
+    packed = ip.packed
+    return Client(ip, packed, packed[:_KEY_BYTES])

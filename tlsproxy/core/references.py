@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Final
 
 _BITS: Final = 48
-_DIGITS: Final = _BITS // 4
+_BYTES: Final = _BITS // 8
 _MASK: Final = (1 << _BITS) - 1
 
 
@@ -20,4 +20,8 @@ class References:
 
     def of(self, number: int) -> str:
         """Twelve hexadecimal digits."""
-        return f"{(self.start + number * (self.factor | 1)) & _MASK:0{_DIGITS}x}"
+        return self.packed(number).hex()
+
+    def packed(self, number: int) -> bytes:
+        """The same in six bytes."""
+        return ((self.start + number * (self.factor | 1)) & _MASK).to_bytes(_BYTES)

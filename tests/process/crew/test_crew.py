@@ -11,13 +11,13 @@ from ipaddress import IPv4Address, ip_network
 from typing import Any, Final
 
 import pytest
-from rig.admission import admit
+from rig.admission import Admitted, admit
 from rig.pki import Pki
 from rig.planes import until
 from rig.proxy import make_config
 from rig.recorder import Recorder
 
-from tlsproxy.admission.base import Admitted, Caps, Ticket
+from tlsproxy.admission.base import Caps, Ticket
 from tlsproxy.admission.mail_rates import Allowance, MailCaps
 from tlsproxy.admission.table import AdmissionTable
 from tlsproxy.core.addresses import Peer
@@ -447,7 +447,7 @@ class Stuck:
             self.member.say(words.Evict(ticket=1, limit="x" * 4000))
         ours, self.client = socket.socketpair()
         self.ticket = staff.enter(self.member.number)
-        staff.crew.dispatch.serve(self.ticket, 0, "0a0b0c0d0e0f", ours.detach())
+        staff.crew.dispatch.serve(self.ticket, self.ticket.peer.client, 0, bytes(6), ours.detach())
         staff.crew.dispatch.flush()
 
     async def die(self) -> None:

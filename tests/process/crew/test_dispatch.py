@@ -5,9 +5,9 @@ from ipaddress import IPv4Address
 from typing import Any, Final
 
 import pytest
-from rig.admission import admit
+from rig.admission import Admitted, admit
 
-from tlsproxy.admission.base import Admitted, Caps, Refused, Ticket
+from tlsproxy.admission.base import Caps, Refused, Ticket
 from tlsproxy.admission.table import AdmissionTable
 from tlsproxy.core.addresses import Peer
 from tlsproxy.core.outcome import Reason
@@ -16,6 +16,8 @@ from tlsproxy.process.crew.member import Stage
 from tlsproxy.process.line import words
 
 ANNA: Final = Peer(IPv4Address("192.0.2.1"), 1000)
+LISTENERS: Final = ("imap", "pop3", "pop3s", "imaps")
+SESSION: Final = bytes.fromhex("0a0b0c0d0e0f")
 OPEN: Final = Caps(
     total=1000,
     per_address=None,
@@ -39,7 +41,8 @@ class Hand:
         self.said: list[tuple[words.ToWorker, tuple[int, ...]]] = []
         self.flushes = 0
 
-    def serve(self, arrival: words.Arrival, fd: int) -> None:
+    def serve(self, entry: bytes, fd: int) -> None:
+        (arrival,) = words.Serve(entries=entry).arrivals(LISTENERS, self.number)
         self.given.append((arrival, fd))
 
     def say(self, word: words.ToWorker, fds: tuple[int, ...] = ()) -> None:
@@ -65,7 +68,7 @@ class Office:
     def come(self, fd: int = 99) -> int:
         """One connection as the door brings it; who got it."""
         owner = self.dispatch.pick()
-        self.dispatch.serve(self.enter(owner), 3, "0a0b0c0d0e0f", fd)
+        self.dispatch.serve(self.enter(owner), ANNA.client, 3, SESSION, fd)
         return owner
 
 
@@ -85,7 +88,7 @@ def test_what_is_given(office: Office) -> None:
     owner = office.come(42)
     ((arrival, fd),) = office.hands[owner].given
     (ticket,) = office.table.held(owner).values()
-    assert (arrival, fd) == (words.Arrival(ticket=ticket, listener=3, session="0a0b0c0d0e0f"), 42)
+    assert (arrival, fd) == (words.Arrival(ticket=ticket, listener=3, session=SESSION.hex()), 42)
     office.dispatch.flush()
     assert [hand.flushes for hand in office.hands.values()] == [1, 1]
 
@@ -148,13 +151,13 @@ def give_again(office: Office, change: Callable[[Office], Any]) -> bool:
     ticket = office.enter(1)
     del office.hands[1]
     change(office)
-    return office.dispatch.give_again(ticket, 3, "0a0b0c0d0e0f", 42)
+    return office.dispatch.give_again(ticket, 3, SESSION, 42)
 
 
 def test_given_to_another(office: Office) -> None:
     assert give_again(office, lambda _: None)
     ((arrival, fd),) = office.hands[2].given
-    assert (arrival.ticket.owner, arrival.listener, arrival.session, fd) == (2, 3, "0a0b0c0d0e0f", 42)
+    assert (arrival.ticket.owner, arrival.listener, arrival.session, fd) == (2, 3, SESSION.hex(), 42)
     assert list(office.table.held(2).values()) == [arrival.ticket]
     assert not office.table.held(1)
 

@@ -34,7 +34,7 @@ class Child:
         self.words: list[words.FromWorker] = []
         self.rooms = 0
         self.ended: list[int] = []
-        self.taken: list[tuple[int, str, int]] = []
+        self.taken: list[tuple[int, bytes, int]] = []
         self.member = Member(7, self.process, ours, on_word=self._heard, on_room=self._room, on_ended=self._ended)
 
     def _heard(self, _: Member, word: words.FromWorker) -> None:
@@ -74,16 +74,16 @@ def child(*command: str) -> Iterator[Child]:
         found.member._ended()
 
 
-def arrival(number: int) -> words.Arrival:
-    peer = Peer(IPv4Address("192.0.2.1"), 1000 + number)
-    ticket = Ticket(id=number, peer=peer, listener="pop3", owner=7, is_exempt=False, is_stressed=False)
-    return words.Arrival(ticket=ticket, listener=1, session=f"{number:012x}")
+def session(number: int) -> bytes:
+    return number.to_bytes(6)
 
 
-def connection(number: int) -> tuple[words.Arrival, int]:
+def connection(number: int) -> tuple[bytes, int]:
     ours, theirs = socket.socketpair()
     theirs.close()
-    return arrival(number), ours.detach()
+    peer = Peer(IPv4Address("192.0.2.1"), 1000 + number)
+    ticket = Ticket(id=number, peer=peer, listener="pop3", owner=7, is_exempt=False, is_stressed=False)
+    return words.entry(ticket, peer.ip.packed, 1, session(number)), ours.detach()
 
 
 def is_open(fd: int) -> bool:
@@ -103,7 +103,7 @@ async def test_connections_go_in_one_message(closing: Any) -> None:
         one.member.serve(each, fd)
     one.member.say(words.Ping())
     (serve, fds), (ping, none) = one.hear()
-    assert list(serve.arrivals(["imaps", "pop3"], 7)) == [each for each, _ in given]
+    assert serve.entries == b"".join(entry for entry, _ in given)
     assert (len(fds), ping, none) == (3, words.Ping(), [])
     assert not any(is_open(fd) for fd in {fd for _, fd in given} - set(fds))
     for fd in fds:
@@ -268,7 +268,7 @@ async def test_what_it_was_not_sent_is_taken_back(closing: Any) -> None:
     one.member.serve(*waiting)
     one.process.kill()
     await one.end()
-    assert one.taken == [(each.ticket.id, each.session, fd) for each, fd in (sent, waiting)]
+    assert one.taken == [(1, session(1), sent[1]), (2, session(2), waiting[1])]
     assert not is_open(spare)
     for *_, fd in one.taken:
         os.close(fd)
@@ -284,7 +284,7 @@ async def test_what_it_was_given_as_it_died_is_taken_back(closing: Any) -> None:
     one.member.flush()
     assert not one.member.has_room
     await one.end()
-    assert one.taken == [(1, given[0].session, given[1])]
+    assert one.taken == [(1, session(1), given[1])]
     os.close(given[1])
 
 

@@ -17,7 +17,7 @@ from rig.recorder import Line, Recorder
 from tlsproxy.admission import refusals
 from tlsproxy.admission.base import Refused, Ticket
 from tlsproxy.admission.table import AdmissionTable
-from tlsproxy.core.addresses import Peer
+from tlsproxy.core.addresses import Client, Peer
 from tlsproxy.core.events import Event
 from tlsproxy.core.kinds import LoopKind
 from tlsproxy.core.outcome import Reason
@@ -51,8 +51,9 @@ class Staff:
     def pick(self) -> int:
         return 4
 
-    def serve(self, ticket: Ticket, listener: int, session: str, fd: int) -> None:
-        self.served.append((ticket, listener, session, fd))
+    def serve(self, ticket: Ticket, client: Client, listener: int, session: bytes, fd: int) -> None:
+        assert client == ticket.peer.client
+        self.served.append((ticket, listener, session.hex(), fd))
         self.has_room = len(self.served) < self.room_for
 
     def tell(self, refused: Refused, peer: Peer, listener: int, session: str, fd: int) -> bool:
@@ -291,7 +292,7 @@ async def test_oldest_goes_for_a_newcomer(make_hall: Maker) -> None:
 async def test_descriptors_run_out(make_hall: Maker, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(acceptor_room, "_PAUSE_S", 0.02)
     hall = make_hall()
-    (acceptor,) = (acceptor for acceptor, listener in hall.door._open.values() if listener.name == "pop3")
+    (acceptor,) = (entrance.acceptor for entrance in hall.door._open.values() if entrance.name == "pop3")
     real, errors = acceptor._accept, iter([OSError(24, "Too many open files")])
 
     def accept() -> Any:

@@ -100,13 +100,18 @@ def test_rare_words_come_over(word: words.ToWorker | words.FromWorker) -> None:
     assert words.decode(words.encode(word)) == word
 
 
+def entry(arrival: words.Arrival) -> bytes:
+    ticket = arrival.ticket
+    return words.entry(ticket, ticket.peer.ip.packed, arrival.listener, bytes.fromhex(arrival.session))
+
+
 @given(st.lists(ARRIVALS, max_size=64))
 def test_connections_come_over(arrivals: list[words.Arrival]) -> None:
-    message = words.encode(words.Serve(entries=b"".join(map(words.entry, arrivals))))
+    message = words.encode(words.Serve(entries=b"".join(map(entry, arrivals))))
     heard = words.decode(message)
     assert isinstance(heard, words.Serve)
     assert list(heard.arrivals(LISTENERS, 7)) == arrivals
-    assert list(heard.sessions()) == [(arrival.ticket.id, arrival.session) for arrival in arrivals]
+    assert list(heard.sessions()) == [(arrival.ticket.id, bytes.fromhex(arrival.session)) for arrival in arrivals]
 
 
 @given(st.lists(NUMBERS, max_size=100))

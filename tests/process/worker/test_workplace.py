@@ -114,7 +114,7 @@ class Office:
 
     def arrival(self, number: int, peer: Peer, listener: int = IMAP) -> bytes:
         ticket = ticket_of(number, peer, listener)
-        return words.entry(words.Arrival(ticket=ticket, listener=listener, session=SESSION))
+        return words.entry(ticket, peer.ip.packed, listener, bytes.fromhex(SESSION))
 
     async def enter(self, number: int, listener: int = IMAP) -> Caller:
         """A client that is let in and greeted."""

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Mapping
 
 from tlsproxy.admission.base import Admission, Refused, Ticket
-from tlsproxy.core.addresses import Peer
+from tlsproxy.core.addresses import Client, Peer
 from tlsproxy.process.crew.member import Member, Stage
 from tlsproxy.process.line import words
 
@@ -23,33 +23,32 @@ class Dispatcher:
         self._most_each = most_each
         self._admission = admission
         self._members = members
-        self._picked: Member | None = None
 
     @property
     def has_room(self) -> bool:
         """Whether a connection can be given to anybody."""
-        return any(self._has_room(member) for member in self._members.values())
+        return self._least_loaded() is not None
 
     def pick(self) -> int:
         """Who would get the next connection; 0 if there is nobody at all."""
-        if self._picked is None or not self._has_room(self._picked):
-            serving = [member for member in self._members.values() if member.stage is Stage.SERVING]
+        picked = self._least_loaded()
+        if picked is None:
             # Who was accepted has to go somewhere, be it that the last room went within one batch.
-            ready = [member for member in serving if self._has_room(member)] or serving
-            self._picked = min(ready, key=lambda member: len(self._admission.held(member.number)), default=None)
-        return self._picked.number if self._picked is not None else 0
+            serving = [member for member in self._members.values() if member.stage is Stage.SERVING]
+            picked = min(serving, key=lambda member: len(self._admission.held(member.number)), default=None)
+        return picked.number if picked is not None else 0
 
-    def serve(self, ticket: Ticket, listener: int, session: str, fd: int) -> None:
+    def serve(self, ticket: Ticket, client: Client, listener: int, session: bytes, fd: int) -> None:
         """Give a connection to the worker that holds its ticket, with the next ``flush``.
 
         Args:
             ticket: Its ticket.
+            client: Whose it is.
             listener: Where it came in: the listener's place in the configuration.
             session: Its id.
             fd: The connection; the dispatcher's from now on.
         """
-        self._members[ticket.owner].serve(words.Arrival(ticket=ticket, listener=listener, session=session), fd)
-        self._picked = None
+        self._members[ticket.owner].serve(words.entry(ticket, client.packed, listener, session), fd)
 
     def tell(self, refused: Refused, peer: Peer, listener: int, session: str, fd: int) -> bool:
         """Have some worker tell a client on a TLS port why it may not stay.
@@ -69,7 +68,6 @@ class Dispatcher:
             session=session,
         )
         member.say(word, (fd,))
-        self._picked = None
         return True
 
     def evict(self, ticket: Ticket, limit: str) -> None:
@@ -83,13 +81,20 @@ class Dispatcher:
         for member in self._members.values():
             member.flush()
 
-    def give_again(self, ticket: Ticket, listener: int, session: str, fd: int) -> bool:
+    def give_again(self, ticket: Ticket, listener: int, session: bytes, fd: int) -> bool:
         """Give a connection to another worker than the one that died before it was sent; False if there is nobody."""
         owner = self.pick()
         if not owner:
             return False
-        self.serve(self._admission.hand_over(ticket, owner), listener, session, fd)
+        self.serve(self._admission.hand_over(ticket, owner), ticket.peer.client, listener, session, fd)
         return True
 
-    def _has_room(self, member: Member) -> bool:
-        return member.has_room and len(self._admission.held(member.number)) < self._most_each
+    def _least_loaded(self) -> Member | None:
+        """Of those that have room, the one that holds the fewest."""
+        found, fewest = None, self._most_each
+        for member in self._members.values():
+            if member.has_room:
+                count = len(self._admission.held(member.number))
+                if count < fewest:
+                    found, fewest = member, count
+        return found

@@ -25,10 +25,10 @@ def hear(word: words.FromWorker, owner: int, admission: Admission, health: Mappi
     held = admission.held(owner)
     match word:
         case words.Released(tickets=numbers):
-            for ticket in [held[number] for number in numbers if number in held]:
+            for ticket in filter(None, map(held.get, numbers)):
                 admission.release(ticket)
         case words.Authenticated(tickets=numbers):
-            for ticket in [held[number] for number in numbers if number in held]:
+            for ticket in filter(None, map(held.get, numbers)):
                 admission.authenticated(ticket)
         case words.Failed(backend=number, client=client, reason=reason, detail=detail) if number in health:
             health[number].failed(bytes.fromhex(client), BackendError(Reason(reason), detail))

@@ -78,16 +78,16 @@ class Member:
         is_there = self.stage is Stage.SERVING and not self._is_gone and self._last_moment is None
         if not is_there or len(self._fds) >= _BATCH or not self.channel.is_clear:
             return False
-        return self.silence_s < _SUSPECT_S
+        return self._asked_at is None or self.silence_s < _SUSPECT_S
 
     @property
     def silence_s(self) -> float:
         """For how long it owes an answer."""
         return self._loop.time() - self._asked_at if self._asked_at is not None else 0.0
 
-    def serve(self, arrival: words.Arrival, fd: int) -> None:
-        """Give it a connection, with the next ``flush``."""
-        self._entries.append(words.entry(arrival))
+    def serve(self, entry: bytes, fd: int) -> None:
+        """Give it a connection, with the next ``flush``; ``entry`` is what ``words.entry`` makes of it."""
+        self._entries.append(entry)
         self._fds.append(fd)
 
     def flush(self) -> None:
@@ -130,7 +130,7 @@ class Member:
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
 
-    def take_back(self) -> list[tuple[int, str, int]]:
+    def take_back(self) -> list[tuple[int, bytes, int]]:
         """The connections that it was given and has not been sent.
 
         Returns:
@@ -138,7 +138,7 @@ class Member:
             the ticket alone: listeners may have other numbers by now.
         """
         self.flush()
-        taken: list[tuple[int, str, int]] = []
+        taken: list[tuple[int, bytes, int]] = []
         for message, fds in self.channel.take_back():
             word = words.decode(message)
             if isinstance(word, words.Serve):

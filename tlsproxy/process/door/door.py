@@ -3,8 +3,8 @@
 import asyncio
 import os
 import socket
-from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache, partial
 from typing import Final, Protocol
 
 from tlsproxy.admission.base import Admission, Refused, Ticket
@@ -36,7 +36,7 @@ class Workers(Protocol):
         """Who would get the next connection; 0 if nobody has room."""
         ...
 
-    def serve(self, ticket: Ticket, listener: int, session: str, fd: int) -> None:
+    def serve(self, ticket: Ticket, client: Client, listener: int, session: bytes, fd: int) -> None:
         """Give a connection to the owner of its ticket, with the next ``flush``; the descriptor goes with it."""
         ...
 
@@ -65,8 +65,7 @@ class Door:
         self._farewell = farewell
         self._log = log
         self._loop = asyncio.get_running_loop()
-        self._open: dict[Place, tuple[Acceptor, ListenerConfig]] = {}
-        self._numbers: dict[str, int] = {}
+        self._open: dict[Place, _Entrance] = {}
         self._client_of = lru_cache(_ADDRESSES_REMEMBERED)(client_from)
         self._book = RefusalBook()
         self._shedding: asyncio.TimerHandle | None = None
@@ -78,7 +77,7 @@ class Door:
 
     def sockets(self) -> Mapping[Place, socket.socket]:
         """The listening sockets, for a successor."""
-        return {place: acceptor.sock for place, (acceptor, _) in self._open.items()}
+        return {place: entrance.acceptor.sock for place, entrance in self._open.items()}
 
     def change(
         self,
@@ -94,28 +93,28 @@ class Door:
             keepalive_s: Seconds of silence before TCP probes a connection, for those that are kept.
         """
         names = dict.fromkeys(listener.name for listener in wanted.values())
-        self._numbers = {name: number for number, name in enumerate(names)}
-        for place in list(self._open):
-            acceptor, listener = self._open[place]
+        numbers = {name: number for number, name in enumerate(names)}
+        for place, entrance in list(self._open.items()):
             if place not in wanted:
                 del self._open[place]
-                self._tell(Event.LISTENER_STOPPED, listener, acceptor.sock)
-                acceptor.close()
+                self._tell(Event.LISTENER_STOPPED, entrance)
+                entrance.acceptor.close()
             else:
-                keep_alive(acceptor.sock, keepalive_s)
-                self._open[place] = (acceptor, wanted[place])
+                keep_alive(entrance.acceptor.sock, keepalive_s)
+                entrance.lead_to(wanted[place], numbers)
         for place, sock in fresh.items():
-            self._start(place, wanted[place], sock)
+            self._open[place] = entrance = _Entrance(sock, wanted[place], numbers, self._arrived, self._paused)
+            self._tell(Event.LISTENER_STARTED, entrance)
         self.look_for_room()
 
     def look_for_room(self) -> None:
         """Accept while somebody has room for it; else let them wait in the kernel's queue, where nobody is refused."""
         has_room = self._workers.has_room and not self._is_paused
-        for acceptor, _ in self._open.values():
+        for entrance in self._open.values():
             if has_room:
-                acceptor.go_on()
+                entrance.acceptor.go_on()
             else:
-                acceptor.hold()
+                entrance.acceptor.hold()
 
     def pause(self) -> None:
         """Accept nobody until ``go_on``, and say what has not been said of those who came."""
@@ -133,27 +132,17 @@ class Door:
         self.change({}, {}, 0.0)
         self._shed()
 
-    def _start(self, place: Place, listener: ListenerConfig, sock: socket.socket) -> None:
-        acceptor = Acceptor(
-            sock,
-            lambda accepted: self._arrived(place, accepted),
-            lambda error: self._paused(place, error),
-        )
-        self._open[place] = (acceptor, listener)
-        self._tell(Event.LISTENER_STARTED, listener, sock)
-
-    def _arrived(self, place: Place, accepted: Sequence[Accepted]) -> None:
-        _, listener = self._open[place]
+    def _arrived(self, entrance: "_Entrance", accepted: Sequence[Accepted]) -> None:
         now = self._loop.time()
         is_anybody_in = False
         for fd, (host, port) in accepted:
             client = self._client_of(host)
             refused = self._admission.refusal(client, now)
             if refused is None:
-                self._let_in(listener, fd, Peer(client.ip, port))
+                self._let_in(entrance, fd, client, port)
                 is_anybody_in = True
             elif self._book.is_worth_a_line(client, refused.reason, now):
-                self._turn_away(listener, fd, client, port, refused)
+                self._turn_away(entrance, fd, client, port, refused)
             else:
                 os.close(fd)
         if is_anybody_in:
@@ -163,21 +152,21 @@ class Door:
         if self._shedding is None and not self._book.is_empty:
             self._shedding = self._loop.call_later(_SHED_PERIOD_S, self._shed)
 
-    def _let_in(self, listener: ListenerConfig, fd: int, peer: Peer) -> None:
-        admitted = self._admission.enter(peer, listener.name, self._workers.pick())
-        ticket = admitted.ticket
-        self._workers.serve(ticket, self._numbers[listener.name], self._references.of(ticket.id), fd)
-        if admitted.evicted is not None:
-            self._workers.evict(admitted.evicted, admitted.limit)
+    def _let_in(self, entrance: "_Entrance", fd: int, client: Client, port: int) -> None:
+        evicted = self._admission.make_room(client)
+        ticket = self._admission.enter(client, port, entrance.name, self._workers.pick())
+        self._workers.serve(ticket, client, entrance.number, self._references.packed(ticket.id), fd)
+        if evicted is not None:
+            self._workers.evict(evicted.ticket, evicted.limit)
 
-    def _turn_away(self, listener: ListenerConfig, fd: int, client: Client, port: int, refused: Refused) -> None:
-        peer = Peer(client.ip, port)
+    def _turn_away(self, entrance: "_Entrance", fd: int, client: Client, port: int, refused: Refused) -> None:
+        listener, peer = entrance.listener, Peer(client.ip, port)
         session = self._farewell.new_session()
         is_plaintext = listener.tls is ListenerTls.STARTTLS
         # On SMTP's TLS port no handshake is spent: its clients try again by themselves, and show nobody what they hear.
         is_mailbox = listener.protocol is not ProtocolName.SMTP
         may_tell = not is_plaintext and is_mailbox and self._admission.may_tell(refused, client, self._loop.time())
-        if may_tell and self._workers.tell(refused, peer, self._numbers[listener.name], session, fd):
+        if may_tell and self._workers.tell(refused, peer, entrance.number, session, fd):
             return
         self._farewell.turn_away(listener.name, fd, peer, refused, session, is_told=is_plaintext)
 
@@ -195,17 +184,40 @@ class Door:
                 seconds=_SHED_PERIOD_S,
             )
 
-    def _paused(self, place: Place, error: OSError) -> None:
-        acceptor, listener = self._open[place]
-        self._tell(Event.LISTENER_PAUSED, listener, acceptor.sock, error=error.strerror)
+    def _paused(self, entrance: "_Entrance", error: OSError) -> None:
+        self._tell(Event.LISTENER_PAUSED, entrance, error=error.strerror)
 
-    def _tell(self, event: Event, listener: ListenerConfig, sock: socket.socket, **more: str | None) -> None:
+    def _tell(self, event: Event, entrance: "_Entrance", **more: str | None) -> None:
         level = self._log.error if event is Event.LISTENER_PAUSED else self._log.info
+        listener = entrance.listener
         level(
             event,
             listener=listener.name,
             protocol=listener.protocol,
-            address=address_of(sock),
+            address=address_of(entrance.acceptor.sock),
             tls=listener.tls,
             **more,
         )
+
+
+class _Entrance:
+    """One listening socket, and what it leads to; all that is asked for each connection is looked up beforehand."""
+
+    __slots__ = ("acceptor", "listener", "name", "number")
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        listener: ListenerConfig,
+        numbers: Mapping[str, int],
+        on_connections: Callable[["_Entrance", Sequence[Accepted]], None],
+        on_pause: Callable[["_Entrance", OSError], None],
+    ) -> None:
+        self.lead_to(listener, numbers)
+        self.acceptor = Acceptor(sock, partial(on_connections, self), partial(on_pause, self))
+
+    def lead_to(self, listener: ListenerConfig, numbers: Mapping[str, int]) -> None:
+        """Belong to this listener from now on; its number is its place in the configuration."""
+        self.listener = listener
+        self.name = listener.name
+        self.number = numbers[listener.name]

@@ -49,10 +49,10 @@ class Serve:
 
     entries: bytes
 
-    def sessions(self) -> Iterator[tuple[int, str]]:
+    def sessions(self) -> Iterator[tuple[int, bytes]]:
         """Ticket number and session id of the connections, in order."""
         for number, *_, session in _ENTRY.iter_unpack(self.entries):
-            yield number, session.hex()
+            yield number, session
 
     def arrivals(self, listeners: Sequence[str], owner: int) -> Iterator[Arrival]:
         """The connections, in order."""
@@ -226,7 +226,7 @@ class Spent:
 
 
 ToWorker = Serve | Supplied | LogTo | Tell | Evict | Health | Knock | Probe | Ping | Retire | Drain | Stop | Spent
-FromWorker = Ready | Pong | Failed | Worked | Released | Authenticated | Spend
+FromWorker = Released | Authenticated | Ready | Pong | Failed | Worked | Spend  # what is frequent is found first
 
 # In this order for as long as VERSION is the same.
 _ORDERS: Final = (Supplied, LogTo, Tell, Evict, Health, Knock, Ping, Retire, Drain, Stop)
@@ -236,13 +236,21 @@ _KINDS_OF_PARTS: Final[Mapping[object, type | tuple[type, ...]]] = {bool: bool, 
 _RARE_KINDS: Final = {kind: _FIRST_RARE + number for number, kind in enumerate(_RARE)}
 
 
-def entry(arrival: Arrival) -> bytes:
-    """One connection as it stands in ``Serve.entries``."""
-    ticket = arrival.ticket
-    ip = ticket.peer.ip
-    flags = ticket.is_stressed * _IS_STRESSED | ticket.is_exempt * _IS_EXEMPT | (ip.version == 6) * _IS_IPV6  # noqa: PLR2004
-    session = bytes.fromhex(arrival.session)
-    return _ENTRY.pack(ticket.id, arrival.listener, flags, ip.packed, ticket.peer.port, session)
+def entry(ticket: Ticket, ip: bytes, listener: int, session: bytes) -> bytes:
+    """One connection as it stands in ``Serve.entries``.
+
+    Args:
+        ticket: Its ticket.
+        ip: The address of the ticket's peer in 4 or 16 bytes.
+        listener: Where it came in: the listener's place in the configuration.
+        session: Its id in 6 bytes.
+    """
+    flags = 0 if len(ip) == _IPV4_BYTES else _IS_IPV6
+    if ticket.is_stressed:
+        flags |= _IS_STRESSED
+    if ticket.is_exempt:
+        flags |= _IS_EXEMPT
+    return _ENTRY.pack(ticket.id, listener, flags, ip, ticket.peer.port, session)
 
 
 def encode(word: ToWorker | FromWorker) -> bytes:
