@@ -4,7 +4,7 @@ import asyncio
 import errno
 import os
 import socket
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import pytest
@@ -157,6 +157,73 @@ async def test_closed_by_whoever_takes_a_batch_that_ends_in_an_error(plane: Plan
     knock(listening, closing)
     await until(lambda: bool(doorman.arrived))
     assert doorman.pauses == []
+
+
+def resting(doorman: Doorman) -> None:
+    """Have each batch taken for a flood."""
+
+    def take(accepted: Sequence[Accepted]) -> None:
+        doorman.take(accepted)
+        doorman.acceptor.rest()
+
+    doorman.acceptor._on_connections = take
+
+
+@on_both_planes
+async def test_a_flood_gathers_while_the_acceptor_rests(
+    plane: Plane, closing: Any, ends: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(acceptor_room, "_REST_S", 0.05)
+    listening = Listening()
+    doorman = ends(Doorman(listening))
+    resting(doorman)
+    knock(listening, closing)
+    await until(lambda: doorman.batches == [1])
+    knock(listening, closing, 2)
+    await asyncio.sleep(0.01)
+    assert doorman.batches == [1]
+    await until(lambda: doorman.batches == [1, 2])
+    await asyncio.sleep(0.1)
+    knock(listening, closing)
+    await until(lambda: doorman.batches == [1, 2, 1])
+
+
+@pytest.mark.parametrize("end", [Acceptor.close, Acceptor.hold], ids=["closed", "held"])
+@on_both_planes
+async def test_resting_ends_nothing_else(
+    plane: Plane, closing: Any, ends: Any, end: Callable[[Acceptor], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(acceptor_room, "_REST_S", 0.01)
+    listening = Listening()
+    doorman = ends(Doorman(listening))
+    resting(doorman)
+    knock(listening, closing)
+    await until(lambda: doorman.batches == [1])
+    end(doorman.acceptor)
+    doorman.acceptor.rest()
+    if end is Acceptor.hold:
+        knock(listening, closing)
+    await asyncio.sleep(0.03)
+    assert doorman.batches == [1]
+
+
+@on_both_planes
+async def test_pause_at_the_end_of_a_rest(
+    plane: Plane, closing: Any, ends: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(acceptor_room, "_REST_S", 0.05)
+    monkeypatch.setattr(acceptor_room, "_PAUSE_S", 0.05)
+    listening = Listening()
+    doorman = ends(Doorman(listening))
+    resting(doorman)
+    knock(listening, closing)
+    await until(lambda: doorman.batches == [1])
+    listening.errors.append(errno.EMFILE)
+    await until(lambda: doorman.pauses == [errno.EMFILE])
+    knock(listening, closing)
+    await asyncio.sleep(0.01)
+    assert doorman.batches == [1]
+    await until(lambda: doorman.batches == [1, 1])
 
 
 @on_both_planes

@@ -8,6 +8,9 @@ from typing import Any, Final
 
 _BATCH: Final = 64  # at most: a flood on one listener must not keep the loop from the others
 _PAUSE_S: Final = 1.0
+# To be woken for each connection of a flood costs a third of what it takes to accept and close one. Nobody notices so
+# short a wait, and even a full batch after each is more than one core can accept.
+_REST_S: Final = 0.001
 # Nothing is wrong with the listening socket: a resource is used up and will come back (accept(2)).
 _EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 # The listening socket itself is unusable.
@@ -54,6 +57,18 @@ class Acceptor:
         """Accept again after ``hold``."""
         if self._is_open and self._is_held:
             self._is_held = False
+            self._resume()
+
+    def rest(self) -> None:
+        """Let connections gather for a moment; whoever is given a batch that was a flood asks for it."""
+        if self._is_open and not self._is_held:
+            self._stop()
+            self._timer = self._loop.call_later(_REST_S, self._rested)
+
+    def _rested(self) -> None:
+        self._timer = None
+        self._accept_some()
+        if self._timer is None and self._is_open and not self._is_held:  # else it rests again, or is paused
             self._resume()
 
     def _resume(self) -> None:

@@ -134,7 +134,7 @@ class Door:
 
     def _arrived(self, entrance: "_Entrance", accepted: Sequence[Accepted]) -> None:
         now = self._loop.time()
-        is_anybody_in = False
+        is_anybody_in = is_flood = False
         for fd, (host, port) in accepted:
             client = self._client_of(host)
             refused = self._admission.refusal(client, now)
@@ -145,12 +145,15 @@ class Door:
                 self._turn_away(entrance, fd, client, port, refused)
             else:
                 os.close(fd)
+                is_flood = True
         if is_anybody_in:
             self._workers.flush()
             if not self._workers.has_room:
                 self.look_for_room()
-        if self._shedding is None and not self._book.is_empty:
-            self._shedding = self._loop.call_later(_SHED_PERIOD_S, self._shed)
+        if is_flood:
+            entrance.acceptor.rest()
+            if self._shedding is None:
+                self._shedding = self._loop.call_later(_SHED_PERIOD_S, self._shed)
 
     def _let_in(self, entrance: "_Entrance", fd: int, client: Client, port: int) -> None:
         evicted = self._admission.make_room(client)
