@@ -1,6 +1,7 @@
 """Workers as the supervisor looks after them, each a small program that behaves as it is told."""
 
 import asyncio
+import fcntl
 import os
 import signal
 import socket
@@ -159,6 +160,8 @@ async def staff(closing: Any, rig_pki: Pki, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(room, "_LONGEST_PAUSE_S", 0.05)
     monkeypatch.setattr(room, "_LEAVE_S", 10.0)
     log_fd = os.memfd_create("log")
+    # The kernel does not keep two writers of a memory file from the same place, unless each write goes to its end.
+    fcntl.fcntl(log_fd, fcntl.F_SETFL, os.O_APPEND)
     found = Staff(rig_pki, log_fd)
     yield found
     async with asyncio.timeout(WITHIN_S):
