@@ -122,6 +122,13 @@ def test_quiet_watchers_are_served_without_end(plane: EpollPlane, closing: Any) 
     assert watcher.calls >= 5
 
 
+def test_what_is_asked_for_meanwhile_waits_for_no_event(plane: EpollPlane) -> None:
+    told: list[str] = []
+    plane.soon(lambda: (told.append("first"), plane.soon(lambda: told.append("second"))))  # type: ignore[arg-type, func-returns-value] # in one line
+    assert plane.select(0.001) == []
+    assert told == ["first", "second"]
+
+
 @pytest.mark.parametrize("give", ["call_soon", "call_at"])
 def test_watcher_that_gives_asyncio_something_ends_the_wait(plane: EpollPlane, closing: Any, give: str) -> None:
     ours, _ = tcp_pair(closing)

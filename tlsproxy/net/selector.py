@@ -126,13 +126,13 @@ class EpollPlane(selectors.BaseSelector):
         return found
 
     def _do_what_waits(self) -> None:
-        callbacks, self._soon = self._soon, []
-        for callback in callbacks:
+        for callback in self._soon:  # which grows meanwhile: what one asks for is not to wait for the next event
             try:
                 callback()
             except Exception as error:  # noqa: BLE001 - a callback ends here, as asyncio's own do
                 context = {"message": f"Exception in callback {callback!r}", "exception": error}
                 asyncio.get_running_loop().call_exception_handler(context)
+        self._soon.clear()
 
     def get_map(self) -> Mapping["FileDescriptorLike", selectors.SelectorKey]:
         """See selectors.BaseSelector; keyed by descriptor."""
