@@ -208,6 +208,28 @@ async def test_resting_ends_nothing_else(
 
 
 @on_both_planes
+async def test_bug_at_the_end_of_a_rest(plane: Plane, closing: Any, ends: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It costs one batch, and not the listener."""
+    monkeypatch.setattr(acceptor_room, "_REST_S", 0.01)
+    errors: list[Exception] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: errors.append(context["exception"]))
+    listening = Listening()
+    doorman = ends(Doorman(listening))
+
+    def fail(accepted: Sequence[Accepted]) -> None:
+        doorman.take(accepted)
+        raise KeyError("bug")
+
+    doorman.acceptor.rest()
+    doorman.acceptor._on_connections = fail
+    knock(listening, closing)
+    await until(lambda: doorman.batches == [1] and len(errors) == 1)
+    doorman.acceptor._on_connections = doorman.take
+    knock(listening, closing)
+    await until(lambda: doorman.batches == [1, 1])
+
+
+@on_both_planes
 async def test_pause_at_the_end_of_a_rest(
     plane: Plane, closing: Any, ends: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -175,3 +175,32 @@ async def test_bug_is_told(strand: Strand, told: list[Any]) -> None:
     assert told == [bug]
     strand.wake()
     strand.stop()
+
+
+async def test_stopped_when_the_future_is_done(strand: Strand, told: list[Any]) -> None:
+    """What it brought is taken, and the stop comes at the next wait."""
+    future = asyncio.get_running_loop().create_future()
+
+    async def work() -> None:
+        told.append(await future)
+        try:
+            await strand.rest()
+        except asyncio.CancelledError:
+            told.append("stopped")
+
+    strand.run(work())
+    future.set_result("found")
+    strand.stop()
+    await turn()
+    assert told == ["found", "stopped"]
+
+
+async def test_gives_way_to_the_others(strand: Strand, told: list[Any]) -> None:
+    async def work() -> None:
+        await asyncio.sleep(0)
+        told.append("on")
+
+    strand.run(work())
+    assert told == []
+    await turn()
+    assert told == ["on"]

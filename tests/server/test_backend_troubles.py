@@ -102,6 +102,24 @@ def test_backend_lost_before_a_login_is_found_again(
     proxy.idle()
 
 
+@pytest.mark.parametrize(
+    ("listener", "torn", "whole"),
+    [("imaps", b"* OK [CAPABILITY IMAP4rev1", GREETING), ("pop3s", b"+OK he", b"+OK hello\r\n")],
+)
+def test_greeting_that_breaks_off(
+    make_proxy: ProxyMaker, backend: ScriptedBackend, call: Caller, listener: str, torn: bytes, whole: bytes
+) -> None:
+    """The next backend's is not glued to it."""
+    proxy = make_proxy(timeouts={"backend_retry": 0.05})
+    client = call(proxy, listener)
+    backend.accept(torn).close()
+    backend.accept(whole)
+    assert client.line() == whole
+    client.close()
+    proxy.log.closed()
+    proxy.idle()
+
+
 def test_backend_that_greets_and_leaves_for_ever(
     make_proxy: ProxyMaker, backend: ScriptedBackend, call: Caller
 ) -> None:

@@ -67,9 +67,11 @@ class Acceptor:
 
     def _rested(self) -> None:
         self._timer = None
-        self._accept_some()
-        if self._timer is None and self._is_open and not self._is_held:  # else it rests again, or is paused
-            self._resume()
+        try:
+            self._accept_some()
+        finally:
+            if self._timer is None and self._is_open and not self._is_held:  # else it rests again, or is paused
+                self._resume()
 
     def _resume(self) -> None:
         self._timer = None

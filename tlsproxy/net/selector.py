@@ -49,12 +49,12 @@ class EpollPlane(selectors.BaseSelector):
                 del self._watchers[fd], self._events[fd]
                 self._epoll.unregister(fd)
             return
-        self._watchers[fd] = watcher
-        self._events[fd] = events
         if not old_events:
             self._epoll.register(fd, events)
         elif old_events != events:
             self._epoll.modify(fd, events)
+        self._watchers[fd] = watcher
+        self._events[fd] = events
 
     def soon(self, callback: Callable[[], None]) -> None:
         """See Plane."""

@@ -46,11 +46,10 @@ class Strand:
 
     def stop(self) -> None:
         """Raise CancelledError where it waits, or will wait next; nothing once it is over."""
-        if self._future is not None:
-            self._future.cancel()
-        elif self._is_resting:
+        if self._is_resting:
             self._go_on(asyncio.CancelledError())
-        else:
+        elif self._future is None or not self._future.cancel():
+            # It runs, or is about to: the future is done, and what it brought is not to be lost.
             self._is_stopped = True
 
     def _go_on(self, error: BaseException | None) -> None:
@@ -68,7 +67,10 @@ class Strand:
             context = {"message": "Exception in a strand", "exception": bug}
             asyncio.get_running_loop().call_exception_handler(context)
             return
-        if future is not None:
+        if future is None:
+            if not self._is_resting:  # asyncio.sleep(0), or something like it
+                asyncio.get_running_loop().call_soon(self._go_on, None)
+        else:
             future._asyncio_future_blocking = False  # noqa: SLF001 - a future asks it of whoever runs its coroutine
             self._future = future
             future.add_done_callback(self._settled)

@@ -67,7 +67,7 @@ class Exchange:
         self._deadline = Deadline(client.plane.deadlines, self._is_late)
         """By when the backend must have greeted or answered."""
         self._is_greeting_awaited = False
-        self._is_client_wanted = True
+        self._is_client_wanted = login.wants_client
         """``Login.wants_client``, as of the last step."""
         self._is_busy = False
         """Whether a step is under way, after which whoever waits is woken if need be."""
@@ -99,9 +99,12 @@ class Exchange:
         backend.resume()
 
     def detach(self) -> None:
-        """The backend is given up; nothing more of it is heard."""
+        """The backend is given up; nothing more of it is heard, and a half of its greeting is forgotten."""
         self._backend = None
         self._deadline.lift()
+        if not self._login.is_greeted:
+            self._login.try_again()
+        self._is_client_wanted = self._login.wants_client
 
     async def greeted(self) -> None:
         """Wait for the backend's greeting.
@@ -136,7 +139,6 @@ class Exchange:
             ending = self._backend.ending if self._backend is not None else Ending.CLOSED
             if ending is not None:
                 if self._login.try_again():
-                    self._is_client_wanted = True
                     return False
                 raise SessionEndedError(Reason.BACKEND_CLOSED if ending is Ending.CLOSED else Reason.BACKEND_RESET)
             await self._rest.rest()
@@ -158,7 +160,9 @@ class Exchange:
             pause.close()
 
     def close(self) -> None:
-        """Stop the clocks."""
+        """Stop the clocks; of a backend where nobody is logged in, nothing more is heard."""
+        if self._backend is not None and not self._is_logged_in:
+            self._backend.let_go()
         self._deadline.close()
         if self._patience is not None:
             self._patience.close()

@@ -113,6 +113,8 @@ class Session:
             self._house.admission.authenticated(self.ticket)
         self._scene = relay
         relay.start(self._house.idle_clock, self._service.idle_limit_s, self._carried)
+        if self._stop_reason is not None:  # it came too late to be heard in the opening
+            relay.stop()
 
     def _carried(self, end: RelayEnding) -> None:
         """The relay is over."""

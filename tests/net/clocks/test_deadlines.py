@@ -108,3 +108,21 @@ async def test_timer_rests_while_there_is_none(clock: DeadlineClock, told: list[
         deadline.close()
         await looked()
         assert clock._timer is None
+
+
+async def test_one_that_fails_stops_nobody_else(clock: DeadlineClock, told: list[Reason]) -> None:
+    errors: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: errors.append(context["exception"]))
+
+    def fail(_reason: Reason) -> None:
+        raise KeyError("bug")
+
+    broken, other = Deadline(clock, fail), Deadline(clock, told.append)
+    broken.move(now(), Reason.LOGIN_TIMEOUT)
+    await looked()
+    other.move(now(), Reason.IDLE_TIMEOUT)
+    await looked()
+    assert [type(error) for error in errors] == [KeyError]
+    assert told == [Reason.IDLE_TIMEOUT]
+    broken.close()
+    other.close()

@@ -33,11 +33,11 @@ class DeadlineClock:
 
     def _look(self) -> None:
         self._timer = None
+        if self._deadlines:  # first of all: whatever is done by one who is late, the others are looked at
+            self._timer = asyncio.get_running_loop().call_later(_PERIOD_S, self._look)
         now = time.monotonic()
         for deadline in [one for one in self._deadlines if one.until <= now]:
             deadline.look(now)  # those before it may have moved or closed it
-        if self._deadlines and self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(_PERIOD_S, self._look)
 
 
 class Deadline:

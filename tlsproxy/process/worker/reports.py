@@ -44,14 +44,12 @@ class Reports:
 
     def send(self) -> None:
         """Send what waits; who logs in and leaves within one turn is reported in this order."""
-        if self._authenticated:
-            authenticated, self._authenticated = self._authenticated, []
-            for part in in_parts(authenticated):
-                self._channel.send(encode(Authenticated(tickets=part)))
-        if self._released:
-            released, self._released = self._released, []
-            for part in in_parts(released):
-                self._channel.send(encode(Released(tickets=part)))
+        authenticated, self._authenticated = self._authenticated, []
+        released, self._released = self._released, []
+        for part in in_parts(authenticated):
+            self._channel.send(encode(Authenticated(tickets=part)))
+        for part in in_parts(released):
+            self._channel.send(encode(Released(tickets=part)))
 
     def _plan_to_send(self) -> None:
         if not self._authenticated and not self._released:
