@@ -11,6 +11,7 @@ from typing import Final
 from tlsproxy.core.kinds import Side
 from tlsproxy.core.outcome import Reason
 from tlsproxy.net.endpoint import Ending, Endpoint, PeerLostError
+from tlsproxy.net.plane import Nap
 from tlsproxy.protocols.smtp.conversation import Conversation
 from tlsproxy.server.ending import REASONS, SessionEndedError
 
@@ -34,7 +35,7 @@ class Caller:
         self.endpoint = endpoint
         self._conversation = conversation
         self._leave = leave
-        self._waiting: asyncio.Future[None] | None = None
+        self._nap = Nap()
         self._is_served = False
 
     def attach(self, endpoint: Endpoint) -> None:
@@ -63,11 +64,7 @@ class Caller:
         heard = self.endpoint.bytes_in
         self.endpoint.resume()
         if self.endpoint.ending is None:
-            self._waiting = asyncio.get_running_loop().create_future()
-            try:
-                await self._waiting
-            finally:
-                self._waiting = None
+            await self._nap.rest()
         if self.endpoint.bytes_in == heard:
             self._raise_ended()
 
@@ -115,18 +112,14 @@ class Caller:
         self._conversation.feed(bytes(self.endpoint.plane.buffer[:size]))
         if len(self._conversation) >= _HELD_BYTES:
             self.endpoint.pause()
-        self._wake()
+        self._nap.wake()
 
     def _ended(self, ending: Ending) -> None:
         # One that has closed its side behind commands that still wait wants them done.
         is_gone = ending is not Ending.CLOSED or not len(self._conversation)
         if self._is_served and is_gone:
             self._leave(REASONS[Side.CLIENT, ending])
-        self._wake()
-
-    def _wake(self) -> None:
-        if self._waiting is not None and not self._waiting.done():
-            self._waiting.set_result(None)
+        self._nap.wake()
 
     def _raise_ended(self) -> None:
         match self.endpoint.ending:
